@@ -1,0 +1,58 @@
+# Chorale. `make` alone lists what can be done.
+SHELL := /bin/sh
+BIN := .venv/bin
+READY := .venv/ready
+# Which services to set up: make setup SERVICES="ingest mastering"
+SERVICES ?=
+# How many tests run at once.
+JOBS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up test unit check fix protos lock bench fuzz clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## make .venv from the locks (SERVICES="ingest mastering" for a part of the mesh)
+	@SERVICES="$(SERVICES)" tools/setup.sh
+	@touch $(READY)
+
+$(READY): $(wildcard requirements-dev.lock */requirements.lock services/*/requirements*.lock */pyproject.toml services/*/pyproject.toml)
+	@$(MAKE) --no-print-directory setup
+
+demo: $(READY) ## start the mesh, make a song, put it through every service, show the result
+	@$(BIN)/chorale demo
+
+up: $(READY) ## start the mesh on this machine and stay with it until Ctrl-C
+	@$(BIN)/chorale up
+
+test: check ## run every check and every test (what CI runs)
+	@echo "==> tests"
+	@$(BIN)/pytest -n $(JOBS) --dist loadgroup
+
+unit: $(READY) ## run the tests of one package: make unit PACKAGE=services/ingest
+	@$(BIN)/pytest $(PACKAGE)/tests
+
+check: $(READY) ## format, lint, types, import contracts, protos, locks, docs: under a minute
+	@tools/check.sh
+
+fix: $(READY) ## format and mend what can be mended by machine
+	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix . ; $(BIN)/buf format -w protos
+
+protos: $(READY) ## compile the contract anew after editing a .proto
+	@$(BIN)/python protos/compile_protos.py
+
+lock: ## write the locks anew from what is installed
+	@$(BIN)/python tools/lock.py
+
+docs: $(READY) ## write the generated parts of the documentation anew
+	@$(BIN)/python tools/docs.py
+
+bench: $(READY) ## measure against the yardsticks of docs/benchmarks.md
+	@$(BIN)/python -m bench
+
+fuzz: $(READY) ## 10,000 random requests per RPC (RPC=... for some, COUNT=... for fewer)
+	@$(BIN)/python -m pytest -n $(JOBS) tests/mesh/test_fuzz.py --fuzz-count $(or $(COUNT),10000)
+
+clean: ## remove what was built (keeps .venv)
+	@rm -rf protos/gen dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

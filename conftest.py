@@ -1,0 +1,65 @@
+"""Fixtures for every test of the mesh: a real PostgreSQL and a real S3 server, fresh per use."""
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from chorale_mesh.objects import EmbeddedObjects
+from chorale_mesh.postgres import EmbeddedPostgres
+from minio import Minio
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    """One PostgreSQL with pgvector for the whole session."""
+    with EmbeddedPostgres(tmp_path_factory.mktemp("postgres")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_url(postgres: EmbeddedPostgres) -> str:
+    """Where that PostgreSQL answers."""
+    return postgres.url
+
+
+@pytest.fixture
+def database_url(postgres_url: str) -> Iterator[str]:
+    """A fresh, empty database, dropped afterwards."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+    yield psycopg.conninfo.make_conninfo(postgres_url, dbname=name)
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture(scope="session")
+def object_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedObjects]:
+    """One S3 server for the whole session."""
+    with EmbeddedObjects(tmp_path_factory.mktemp("objects")) as server:
+        yield server
+
+
+@pytest.fixture
+def bucket(object_server: EmbeddedObjects) -> str:
+    """The name of a fresh, empty bucket."""
+    name = f"test-{uuid.uuid4().hex[:12]}"
+    client = Minio(
+        endpoint=object_server.endpoint,
+        access_key=object_server.access_key,
+        secret_key=object_server.secret_key,
+        secure=False,
+    )
+    client.make_bucket(bucket_name=name)
+    return name
+
+
+@pytest.fixture(scope="session")
+def testdata() -> Path:
+    """The folder with published truth; tests that need it are skipped, loudly, without it."""
+    folder = Path(__file__).resolve().parent.parent / "shared" / "testdata"
+    if not folder.is_dir():
+        pytest.skip(f"NOT MEASURED: the test material at {folder} is absent")
+    return folder

@@ -1,0 +1,1 @@
+"""Being a server of the Chorale mesh. Knows no audio: imports neither numpy nor torch."""

@@ -1,0 +1,1 @@
+"""A track at the loudness, tone and width asked for, never over its true peak."""
