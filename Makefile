@@ -8,7 +8,7 @@ SERVICES ?=
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test unit check fix protos lock bench fuzz clean
+.PHONY: help setup demo up test unit check fix protos lock docs bench fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -11,6 +11,11 @@ from chorale_mesh.postgres import EmbeddedPostgres
 from minio import Minio
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--fuzz-count`: how many random requests each RPC gets."""
+    parser.addoption("--fuzz-count", type=int, default=200)
+
+
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
     """One PostgreSQL with pgvector for the whole session."""
@@ -63,3 +68,9 @@ def testdata() -> Path:
     if not folder.is_dir():
         pytest.skip(f"NOT MEASURED: the test material at {folder} is absent")
     return folder
+
+
+@pytest.fixture(scope="session")
+def fuzz_count(request: pytest.FixtureRequest) -> int:
+    """How many random requests each RPC gets."""
+    return int(request.config.getoption("--fuzz-count"))

@@ -76,7 +76,7 @@ def _errors(_: str) -> str:
 
 def _commands(_: str) -> str:
     click = importlib.import_module("click")
-    group = importlib.import_module("chorale_client.cli").main
+    group = importlib.import_module("chorale_client.command.main").main
     context = click.Context(group, info_name="chorale")
     rows = ["| command | does |", "|---|---|"]
     for name in sorted(group.list_commands(context)):

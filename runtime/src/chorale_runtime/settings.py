@@ -54,7 +54,7 @@ def setting(
         "maximum": maximum,
         "choices": tuple(choices),
     }
-    return typing.cast(T, dataclasses.field(default=default, repr=not secret, metadata=row))
+    return dataclasses.field(default=default, repr=not secret, metadata=row)
 
 
 @dataclass(frozen=True)
@@ -207,8 +207,9 @@ def table(kind: type[ServerSettings]) -> str:
     lines = ["| variable | default | unit | meaning |", "|---|---|---|---|"]
     for field in dataclasses.fields(kind):
         shown = "" if field.default in ("", None) else f"`{_text(field.default)}`"
-        secret = " Secret; may come from a file named by the same variable and `_FILE`."
-        meaning = field.metadata.get("help", "") + (secret if field.metadata.get("secret") else "")
+        meaning = field.metadata.get("help", "")
+        if field.metadata.get("secret"):
+            meaning += " Secret; may come from a file named by the same variable and `_FILE`."
         unit = field.metadata.get("unit", "")
         lines.append(f"| `{PREFIX}{field.name.upper()}` | {shown} | {unit} | {meaning} |")
     return "\n".join(lines)
@@ -222,9 +223,7 @@ def environment(settings: ServerSettings) -> Iterator[tuple[str, str]]:
             yield f"{PREFIX}{field.name.upper()}", _text(value)
 
 
-def _row_of(
-    variable: str, rows: Mapping[str, dataclasses.Field[Any]]
-) -> tuple[str | None, bool]:
+def _row_of(variable: str, rows: Mapping[str, dataclasses.Field[Any]]) -> tuple[str | None, bool]:
     name = variable.removeprefix(PREFIX).lower()
     if name in rows:
         return name, False

@@ -1,0 +1,1 @@
+"""Benchmarks: ours and a yardstick, side by side in one run."""

@@ -1,0 +1,77 @@
+"""A TCP proxy that cuts connections after a seeded random number of bytes."""
+
+import asyncio
+import random
+from types import TracebackType
+from typing import Self
+
+READ_BYTES = 16 << 10
+
+
+class CuttingProxy:
+    """Stands between a client and a server. Each connection dies young, `cuts` times in all."""
+
+    def __init__(self, target_port: int, seed: int, cuts: int, bytes_mean: int) -> None:
+        self._target_port = target_port
+        self._random = random.Random(seed)
+        self._bytes_mean = bytes_mean
+        self.cuts_left = cuts
+        self.cuts_done = 0
+        self._connections: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._server.close()
+        for connection in tuple(self._connections):
+            connection.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        if task is not None:
+            self._connections.add(task)
+            task.add_done_callback(self._connections.discard)
+        try:
+            await self._join(reader, writer)
+        except asyncio.CancelledError:
+            pass  # the proxy closes; asyncio's stream server would report the cancelling as a fault
+        finally:
+            writer.transport.abort()
+
+    async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection("127.0.0.1", self._target_port)
+        life_bytes = self._random.randint(1, 2 * self._bytes_mean)
+        budget = [life_bytes if self.cuts_left > 0 else 1 << 62]
+        ways = [
+            asyncio.create_task(self._pump(reader, back, budget)),
+            asyncio.create_task(self._pump(there, writer, budget)),
+        ]
+        try:
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for way in ways:
+                way.cancel()
+            await asyncio.gather(*ways, return_exceptions=True)
+            back.transport.abort()  # RST: what was under way is lost
+
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, budget: list[int]
+    ) -> None:
+        while data := await reader.read(READ_BYTES):
+            passing = data[: budget[0]]
+            budget[0] -= len(data)
+            writer.write(passing)
+            await writer.drain()
+            if budget[0] <= 0:
+                self.cuts_left -= 1
+                self.cuts_done += 1
+                return

@@ -1,0 +1,237 @@
+"""`chorale up`, `down`, `status` and `demo`: the mesh on one machine, from the command line."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import click
+from chorale_client.services import full_name
+from rich.console import Console
+from rich.table import Table
+
+from chorale_mesh import demo as demonstration
+from chorale_mesh.errors import MeshError, NotRunningError
+from chorale_mesh.plan import SERVICE_PORTS, Options, installed_services
+from chorale_mesh.service import is_serving
+from chorale_mesh.state import running_mesh, told_mesh
+from chorale_mesh.supervisor import Supervisor
+
+_DOWN_SECONDS = 60.0
+_POLL_SECONDS = 0.1
+
+_state_option = click.option(
+    "--state",
+    type=click.Path(file_okay=False, path_type=Path),
+    envvar="CHORALE_HOME",
+    default=lambda: Path.home() / ".chorale",
+    show_default="$CHORALE_HOME, or ~/.chorale",
+    help="The directory in which the mesh keeps everything.",
+)
+_json_option = click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+
+
+@click.command()
+@click.option(
+    "--only",
+    metavar="NAME,NAME",
+    default="",
+    help=f"The services to start, of {', '.join(SERVICE_PORTS)}. Default: all that are installed.",
+)
+@click.option(
+    "--database",
+    metavar="URL",
+    default="",
+    envvar="CHORALE_DATABASE_URL",
+    help="A PostgreSQL with pgvector to use, instead of one brought along.",
+)
+@click.option(
+    "--objects",
+    metavar="URL",
+    default="",
+    envvar="CHORALE_OBJECTS_URL",
+    help="An S3 server to use: http(s)://KEY:SECRET@HOST[:PORT][/BUCKET].",
+)
+@click.option("--edge", is_flag=True, help="Serve REST, gRPC-Web and gRPC on one port, by Envoy.")
+@click.option(
+    "--ports",
+    type=click.Choice(["default", "0"]),
+    default="default",
+    help="0: free ports, so that several meshes can run side by side.",
+)
+@click.option(
+    "--set",
+    "settings",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="A setting of every service, or of one: log_level=debug, mastering.log_level=debug.",
+)
+@_state_option
+@_json_option
+def up(
+    only: str,
+    database: str,
+    objects: str,
+    edge: bool,
+    ports: str,
+    settings: Sequence[str],
+    state: Path,
+    as_json: bool,
+) -> None:
+    """Start the mesh on this machine and stay with it until Ctrl-C.
+
+    PostgreSQL, S3 and the services run on loopback, out of one directory. What dies is
+    started again. `chorale down` in another terminal stops it, too.
+    """
+    options = Options(
+        state=state.expanduser().resolve(),
+        only=[name.strip() for name in only.split(",") if name.strip()],
+        objects_url=objects,
+        database_url=database,
+        edge=edge,
+        free_ports=ports == "0",
+        settings=_pairs(settings),
+    )
+    _run(_up(options, as_json))
+
+
+@click.command()
+@_state_option
+def down(state: Path) -> None:
+    """Stop the mesh that runs on this machine."""
+    state = state.expanduser().resolve()
+    pid = running_mesh(state)
+    if pid is None:
+        raise click.ClickException(str(NotRunningError(state)))
+    os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + _DOWN_SECONDS
+    while running_mesh(state) == pid:
+        if time.monotonic() > deadline:
+            raise click.ClickException(
+                f"Process {pid} has not ended in {_DOWN_SECONDS:.0f} seconds. "
+                f"End it with: kill -9 {pid}"
+            )
+        time.sleep(_POLL_SECONDS)
+    click.echo(f"The mesh in {state} is stopped.")
+
+
+@click.command()
+@_state_option
+@_json_option
+def status(state: Path, as_json: bool) -> None:
+    """Show what runs where, and whether it is well. Exit status 1 when something is not."""
+    state = state.expanduser().resolve()
+    if running_mesh(state) is None:
+        raise click.ClickException(str(NotRunningError(state)))
+    mesh = told_mesh(state)
+    if not mesh:
+        raise click.ClickException(f"The mesh in {state} is still starting.")
+    health = asyncio.run(_health(mesh))
+    if as_json:
+        click.echo(json.dumps(mesh | {"serving": health}))
+    else:
+        Console().print(mesh_table(mesh, health))
+    if not all(health.values()):
+        raise click.exceptions.Exit(1)
+
+
+@click.command()
+@click.option(
+    "--page",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("chorale-demo.html"),
+    show_default=True,
+    help="Where to write the page that shows the result.",
+)
+@click.option("--seed", type=int, default=7, show_default=True, help="Another seed, another song.")
+@click.option(
+    "--state",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=None,
+    help="Keep the mesh's state here. Default: a temporary directory, removed at the end.",
+)
+@_json_option
+def demo(page: Path, seed: int, state: Path | None, as_json: bool) -> None:
+    """Start a mesh, make a short song, put it through every service, show the result."""
+    _run(demonstration.run(page.resolve(), seed, state, Console(stderr=as_json), as_json))
+
+
+def mesh_table(mesh: Mapping[str, Any], health: Mapping[str, bool]) -> Table:
+    """What runs where."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("part", "address", "process", "metrics", "state"):
+        table.add_column(heading, no_wrap=True)
+    for name, part in mesh["parts"].items():
+        metrics = mesh["services"].get(name, {}).get("metrics", "")
+        well = {True: "[green]serving[/green]", False: "[red]not serving[/red]", None: "running"}
+        table.add_row(name, part["address"], str(part["pid"]), metrics, well[health.get(name)])
+    return table
+
+
+async def _up(options: Options, as_json: bool) -> None:
+    asked = asyncio.Event()
+    console = Console(stderr=True)
+    mesh = Supervisor(options, lambda text: console.print(f"[bold]==>[/bold] {text}", style=None))
+    work = asyncio.current_task()
+    assert work is not None
+
+    def ask() -> None:
+        if asked.is_set():  # twice: no more patience
+            mesh.abandon()
+        elif not mesh.is_up:
+            work.cancel()
+        asked.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, ask)
+    with suppress(asyncio.CancelledError):
+        async with mesh:
+            _show(options, as_json, console)
+            await asked.wait()
+    console.print("[bold]==>[/bold] stopped")
+
+
+def _show(options: Options, as_json: bool, console: Console) -> None:
+    mesh = told_mesh(options.state)
+    if as_json:
+        click.echo(json.dumps(mesh))
+        return
+    Console().print(mesh_table(mesh, dict.fromkeys(mesh["services"], True)))
+    absent = [name for name in SERVICE_PORTS if name not in installed_services()]
+    if absent and not options.only:
+        console.print(f'not installed: {", ".join(absent)} (make setup SERVICES="{absent[0]} ...")')
+    console.print(f"The mesh runs in {options.state}. Ctrl-C stops it.")
+
+
+async def _health(mesh: Mapping[str, Any]) -> dict[str, bool]:
+    names = list(mesh["services"])
+    answers = await asyncio.gather(
+        *(is_serving(mesh["services"][name]["address"], full_name(name)) for name in names)
+    )
+    return dict(zip(names, answers, strict=True))
+
+
+def _pairs(settings: Sequence[str]) -> dict[str, str]:
+    pairs = {}
+    for text in settings:
+        name, separator, value = text.partition("=")
+        if not separator:
+            raise click.BadParameter(f"{text!r} is not NAME=VALUE.", param_hint="--set")
+        pairs[name.strip()] = value
+    return pairs
+
+
+def _run(work: Any) -> None:
+    """Runs to the end; what the person can mend is told in a sentence, not as a trace."""
+    try:
+        asyncio.run(work)
+    except MeshError as error:
+        raise click.ClickException(str(error)) from error

@@ -1,0 +1,270 @@
+"""One call, from its first byte to its status: what happens around every servicer method.
+
+`async with Call(...)` surrounds a call of any cardinality. In: trace, bound on calls, deadline,
+identity, limits. Out: an exception becomes a status, and the call is counted and told in one
+line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Protocol
+
+import grpc
+from google.rpc import status_pb2
+
+from chorale_runtime import caller, deadline, errors, traces
+from chorale_runtime.caller import Caller
+from chorale_runtime.dependencies import DependencyUnavailable
+from chorale_runtime.errors import ErrorTable
+from chorale_runtime.metrics import CallMetrics, MethodMetrics
+from chorale_runtime.refusals import CallsFull, DeadlineExceeded
+from chorale_runtime.traces import Kind, Tracer
+
+Context = grpc.aio.ServicerContext[Any, Any]
+Trailers = tuple[tuple[str, str | bytes], ...]
+
+_LEVELS = {
+    "OK": logging.INFO,
+    "UNKNOWN": logging.ERROR,
+    "INTERNAL": logging.ERROR,
+    "DATA_LOSS": logging.WARNING,
+    "UNAVAILABLE": logging.WARNING,
+}
+
+_log = logging.getLogger("chorale_runtime.calls")
+
+
+class Identity(Protocol):
+    """Says who makes a call, or raises one of the credentials refusals."""
+
+    async def identify(self, metadata: Mapping[str, Any], context: Context) -> Caller:
+        """Reads the credentials of a call."""
+
+
+class Limits(Protocol):
+    """Counts calls towards what their callers may make."""
+
+    async def take(self, who: Caller) -> Trailers:
+        """Counts one call, or raises `RateLimited`; returns what to tell the caller."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """What is known about an RPC before any call of it."""
+
+    path: str
+    """`/chorale.ingest.v1.IngestService/GetAudio`."""
+    metrics: MethodMetrics
+    default_deadline_seconds: float
+    is_open: bool = False
+    is_counted: bool = True
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What a server holds every call to."""
+
+    service: str
+    tracer: Tracer
+    metrics: CallMetrics
+    identity: Identity
+    limits: Limits
+    errors: ErrorTable
+    max_calls: int
+    max_deadline_seconds: float
+    live: set[Call] = field(default_factory=set)
+
+    def interrupt_all(self, reason: Exception) -> None:
+        """Ends every call in flight, telling its caller why."""
+        for call in tuple(self.live):
+            call.interrupt(reason)
+
+
+class Call:
+    """One call in flight."""
+
+    __slots__ = (
+        "_context",
+        "_interruption",
+        "_method",
+        "_policy",
+        "_span",
+        "_started",
+        "_task",
+        "_timer",
+        "_trailers",
+        "bytes_in",
+        "bytes_out",
+        "caller",
+        "messages_in",
+        "messages_out",
+    )
+
+    def __init__(self, policy: Policy, method: Method, context: Context) -> None:
+        self._policy, self._method, self._context = policy, method, context
+        self._interruption: Exception | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._trailers: Trailers = ()
+        self.caller: Caller | None = None
+        self.messages_in = self.messages_out = self.bytes_in = self.bytes_out = 0
+
+    async def __aenter__(self) -> Call:
+        """Admits the call, or ends it with the status that says why not."""
+        self._started = time.perf_counter()
+        metadata = dict(self._context.invocation_metadata() or ())
+        policy, method = self._policy, self._method
+        self._span = policy.tracer.begin(method.path[1:], Kind.SERVER, metadata.get("traceparent"))
+        traces.enter(self._span)
+        task = asyncio.current_task()
+        assert task is not None  # grpc runs every call as a task
+        self._task = task
+        policy.metrics.in_flight.inc()
+        try:
+            if len(policy.live) >= policy.max_calls and not method.is_open:
+                raise CallsFull(policy.max_calls)
+            policy.live.add(self)
+            self._bound()
+            if not method.is_open:
+                await self._admit(metadata)
+        except BaseException as error:
+            await self._end(error)
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Ends the call with its status."""
+        await self._end(error)
+
+    def interrupt(self, reason: Exception) -> None:
+        """Ends the call from outside, with the status of this exception."""
+        if self._interruption is None:
+            self._interruption = reason
+            self._task.cancel()
+
+    async def _admit(self, metadata: Mapping[str, Any]) -> None:
+        who = await self._policy.identity.identify(metadata, self._context)
+        self.caller = who
+        caller.become(who)
+        if self._method.is_counted:
+            self._trailers = await self._policy.limits.take(who)
+
+    def _bound(self) -> None:
+        longest = self._policy.max_deadline_seconds
+        asked = self._context.time_remaining()
+        if asked is not None and asked <= longest:
+            # gRPC itself cancels the task when the client's deadline passes.
+            deadline.begin(asked)
+            return
+        seconds = longest
+        if asked is None:
+            seconds = min(longest, self._method.default_deadline_seconds)
+        deadline.begin(seconds)
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(seconds, self.interrupt, DeadlineExceeded(seconds))
+
+    async def _end(self, error: BaseException | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._policy.live.discard(self)
+        self._policy.metrics.in_flight.dec()
+        if error is None:
+            if self._trailers:
+                told = tuple(self._context.trailing_metadata() or ())
+                self._context.set_trailing_metadata(told + self._trailers)
+            self._record("OK", None, None)
+        else:
+            await self._fail(error)
+
+    async def _fail(self, error: BaseException) -> None:
+        if isinstance(error, asyncio.CancelledError):
+            if self._interruption is not None:
+                self._task.uncancel()
+                error = self._interruption
+            elif self._task.cancelling():
+                self._record(self._why_cancelled(), None, None)
+                return
+        elif isinstance(error, grpc.aio.AbortError):
+            code = self._context.code()
+            self._record(getattr(code, "name", "UNKNOWN"), None, error)
+            return
+        elif isinstance(error, grpc.aio.InternalError):
+            # Reading or writing failed: the connection is gone, and most likely nobody listens.
+            self._record("CANCELLED", None, None)
+            await self._context.abort(grpc.StatusCode.CANCELLED, "The connection was lost.")
+        elif not isinstance(error, Exception):
+            raise error
+        await self._abort(error)
+
+    async def _abort(self, error: BaseException) -> None:
+        domain = f"{self._policy.service}.chorale"
+        try:
+            status = errors.to_status(error, self._policy.errors, domain)
+        except Exception:  # an exception whose own text or fields raise
+            _log.exception("error_not_told", extra={"type": type(error).__name__})
+            status = errors.internal(domain)
+        code = errors.code_of(status)
+        self._record(code.name, status, error)
+        await self._context.abort(code, status.message, self._trailers + errors.trailers(status))
+
+    def _why_cancelled(self) -> str:
+        return "DEADLINE_EXCEEDED" if self._context.time_remaining() == 0 else "CANCELLED"
+
+    def _record(
+        self, code: str, status: status_pb2.Status | None, error: BaseException | None
+    ) -> None:
+        seconds = time.perf_counter() - self._started
+        method, span = self._method, self._span
+        self._policy.metrics.ended(method.path, code).inc()
+        self._count(method.metrics, seconds)
+        if span.sampled and span.tracer.sink is not None:
+            span.attributes["rpc.system"] = "grpc"
+            span.attributes["rpc.grpc.status_code"] = code
+        span.end(None if code == "OK" else code)
+        level = logging.DEBUG if method.is_open else _LEVELS.get(code, logging.INFO)
+        if _log.isEnabledFor(level):
+            self._tell(level, code, seconds, status, error)
+
+    def _count(self, counted: MethodMetrics, seconds: float) -> None:
+        counted.seconds.observe(seconds)
+        if self.messages_in:
+            counted.messages_in.inc(self.messages_in)
+            counted.bytes_in.inc(self.bytes_in)
+        if self.messages_out:
+            counted.messages_out.inc(self.messages_out)
+            counted.bytes_out.inc(self.bytes_out)
+
+    def _tell(
+        self,
+        level: int,
+        code: str,
+        seconds: float,
+        status: status_pb2.Status | None,
+        error: BaseException | None,
+    ) -> None:
+        line: dict[str, object] = {
+            "method": self._method.path,
+            "code": code,
+            "milliseconds": round(seconds * 1000, 3),
+            "principal": self.caller.principal if self.caller is not None else "",
+            "messagesIn": self.messages_in,
+            "messagesOut": self.messages_out,
+            "bytesIn": self.bytes_in,
+            "bytesOut": self.bytes_out,
+        }
+        if status is not None and status.message:
+            line["error"] = status.message
+        if isinstance(error, DependencyUnavailable):
+            line["detail"] = error.detail
+        unexpected = error if code == "INTERNAL" else None
+        _log.log(level, "call_ended", exc_info=unexpected, extra=line)

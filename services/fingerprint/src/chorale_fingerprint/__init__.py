@@ -1,0 +1,1 @@
+"""Knows recordings again: which one, where, and how surely."""

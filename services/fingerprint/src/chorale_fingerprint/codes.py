@@ -1,0 +1,91 @@
+"""What a recording sounds like, as Chromaprint writes it: one 32-bit code every 0.124 s.
+
+Conventions: sound goes in as float32 mono in [-1, 1], in blocks of any size and at any rate;
+codes come out as uint32. Code `i` is made of the 2.7 s of sound that begin at frame
+`i * FRAMES_PER_CODE` of the signal at 11025 Hz. Silence gives one code over and over; sound
+shorter than `FRAMES_IN_CODE` gives none. See L. Lalinsky, "How does Chromaprint work?" (2011).
+"""
+
+import importlib
+from types import ModuleType
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import soxr
+
+Codes: TypeAlias = npt.NDArray[np.uint32]
+
+# The rate Chromaprint works at. Brought there by soxr it costs a seventh of its own resampler.
+CODE_RATE_HZ = 11025
+# The hop of its spectra: of 4096 frames, two thirds overlap.
+FRAMES_PER_CODE = 4096 // 3
+# A code looks at 16 columns of chroma, each smoothed over 5 spectra of 4096 frames.
+FRAMES_IN_CODE = (16 + 5 - 2) * FRAMES_PER_CODE + 4096
+SECONDS_PER_CODE = FRAMES_PER_CODE / CODE_RATE_HZ
+# What 16-bit full scale is, on both sides of zero.
+FULL_SCALE = 32767.0
+
+REMEDY = "apt-get install -y libchromaprint1"
+
+
+class LibraryMissing(Exception):
+    """The Chromaprint library, which makes the codes, is not on this machine."""
+
+    def __init__(self, engine: str, remedy: str) -> None:
+        super().__init__(engine, remedy)
+        self.engine, self.remedy = engine, remedy
+        self.missing = "libchromaprint.so.1"
+
+    def __str__(self) -> str:
+        return f"The engine {self.engine} needs the library {self.missing}. Run: {self.remedy}"
+
+
+def library_version() -> str | None:
+    """Says which Chromaprint is installed, or None where there is none."""
+    try:
+        library = _library()
+    except LibraryMissing:
+        return None
+    return str(library._libchromaprint.chromaprint_get_version().decode())
+
+
+class CodeWriter:
+    """Turns blocks of mono sound into codes; how the sound was cut makes no difference."""
+
+    def __init__(self, sample_rate_hz: int) -> None:
+        self._library = _library()
+        self._writer: Any = self._library.Fingerprinter()
+        self._writer.start(CODE_RATE_HZ, 1)
+        self._resampler = (
+            None
+            if sample_rate_hz == CODE_RATE_HZ
+            else soxr.ResampleStream(sample_rate_hz, CODE_RATE_HZ, 1, dtype="float32")
+        )
+
+    def push(self, block: npt.NDArray[np.float32]) -> None:
+        """Takes the next frames."""
+        self._feed(block, last=False)
+
+    def finish(self) -> Codes:
+        """Takes the end of the sound and returns its codes."""
+        self._feed(np.zeros(0, np.float32), last=True)
+        codes, _ = self._library.decode_fingerprint(self._writer.finish())
+        return np.array(codes, dtype=np.uint32)
+
+    def _feed(self, block: npt.NDArray[np.float32], last: bool) -> None:
+        if self._resampler is not None:
+            block = self._resampler.resample_chunk(block, last=last)
+        # Rounded, not cut off: cutting towards zero distorts quiet sound enough to turn
+        # a tenth of the bits of a soft introduction.
+        samples = np.rint(np.clip(block, -1.0, 1.0) * FULL_SCALE).astype("<i2")
+        if samples.size:
+            self._writer.feed(samples.tobytes())
+
+
+def _library() -> ModuleType:
+    """Loads the binding only when it is wanted: without the library its import fails."""
+    try:
+        return importlib.import_module("chromaprint")
+    except ImportError:
+        raise LibraryMissing("chromaprint", REMEDY) from None

@@ -1,0 +1,279 @@
+"""Recordings as rows: enrolling, looking codes up, deleting. Every query has an owner.
+
+What is public lies on a shelf of its own, with everybody's; what is private on its owner's.
+A query walks its caller's shelf and, unless it wants its own only, the public one: rows of
+other owners are never read, so they cannot show, not even as time spent.
+"""
+
+import json
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+import numpy as np
+from chorale_runtime.database import Connection, Database
+
+from chorale_fingerprint import matching
+from chorale_fingerprint.codes import Codes
+from chorale_fingerprint.matching import Probes
+
+PUBLIC_SHELF_OWNER = ""
+# Each hit votes for a recording and a shift; these many best are compared bit by bit.
+CANDIDATES_MAX = 200
+
+
+class ShelfChanged(Exception):
+    """Something else was enrolled since the shelf was searched; the search must be repeated."""
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A run of frames of named audio."""
+
+    audio: str
+    start_frame: int
+    frame_count: int
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One performance, as the index knows it."""
+
+    name: uuid.UUID
+    owner: str
+    audio: str
+    frame_count: int
+    sample_rate_hz: int
+    title: str = ""
+    artist: str = ""
+    section: int = 0
+    is_public: bool = False
+    labels: dict[str, str] = field(default_factory=dict)
+    bpm: float = 0.0
+    key: str = ""
+    create_time: datetime = datetime.fromtimestamp(0, UTC)
+    aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Enrolled:
+    """A recording with its codes."""
+
+    recording: Recording
+    codes: Codes
+
+
+@dataclass(frozen=True)
+class Shelves:
+    """What is searched together, as it stood when it was looked at."""
+
+    ids: tuple[int, ...]
+    code_count: int
+    own_revision: int
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A recording that the index points at, and at which shifts."""
+
+    recording: int
+    shifts: frozenset[int]
+
+
+class Store:
+    """Reads and writes the rows."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def probe(self) -> None:
+        """Raises unless the database answers."""
+        await self._database.probe()
+
+    async def known(self, owner: str, stretch: Stretch) -> Enrolled | None:
+        """Finds the owner's recording of exactly these frames."""
+        query = """SELECT recording.* FROM copy JOIN recording ON recording.id = copy.recording
+            WHERE copy.owner = %s AND copy.audio = %s AND copy.start_frame = %s
+            AND copy.frame_count = %s"""
+        values = (owner, stretch.audio, stretch.start_frame, stretch.frame_count)
+        async with self._database.connection() as connection:
+            row = await (await connection.execute(query, values)).fetchone()
+            if row is None:
+                return None
+            return _enrolled(row, await _aliases(connection, row["id"], row["audio"]))
+
+    async def shelves(self, owner: str, own_only: bool) -> Shelves:
+        """Says what a query of this owner walks."""
+        owners = [owner] if own_only else [owner, PUBLIC_SHELF_OWNER]
+        async with self._database.connection() as connection:
+            cursor = await connection.execute(
+                "SELECT * FROM shelf WHERE owner = ANY(%s)", (owners,)
+            )
+            rows = await cursor.fetchall()
+        return Shelves(
+            ids=tuple(row["id"] for row in rows),
+            code_count=sum(row["code_count"] for row in rows),
+            own_revision=next((row["revision"] for row in rows if row["owner"] == owner), 0),
+        )
+
+    async def candidates(self, shelves: Shelves, probes: Probes) -> list[Candidate]:
+        """Looks codes up; the recordings and shifts with the most hits, most hits first."""
+        query = """
+            SELECT recording, posting.position - probe.position AS shift, count(*) AS votes
+            FROM unnest(%s::int[], %s::int[]) AS probe (code, position)
+            JOIN posting ON posting.shelf = ANY(%s) AND posting.code = probe.code
+            GROUP BY 1, 2 ORDER BY votes DESC, recording, shift LIMIT %s"""
+        values = (
+            probes.codes.view(np.int32).tolist(),
+            probes.positions.tolist(),
+            list(shelves.ids),
+            CANDIDATES_MAX,
+        )
+        async with self._database.connection() as connection:
+            rows = await (await connection.execute(query, values)).fetchall()
+        shifts: dict[int, set[int]] = {}
+        for row in rows:
+            shifts.setdefault(row["recording"], set()).add(row["shift"])
+        return [Candidate(recording, frozenset(found)) for recording, found in shifts.items()]
+
+    async def read(self, shelves: Shelves, ids: Sequence[int]) -> dict[int, Enrolled]:
+        """Reads those of these recordings that are still on the shelves."""
+        query = "SELECT * FROM recording WHERE id = ANY(%s) AND shelf = ANY(%s)"
+        async with self._database.connection() as connection:
+            rows = await (
+                await connection.execute(query, (list(ids), list(shelves.ids)))
+            ).fetchall()
+            return {
+                row["id"]: _enrolled(row, await _aliases(connection, row["id"], row["audio"]))
+                for row in rows
+            }
+
+    async def add(self, enrolled: Enrolled, stretch: Stretch, seen: Shelves) -> Enrolled:
+        """Enrols a recording, whole or not at all.
+
+        Raises `ShelfChanged` when the owner enrolled something since `seen` was looked at: what
+        was not found then may be there now.
+        """
+        recording, codes = enrolled.recording, enrolled.codes
+        async with self._database.connection() as connection:
+            own = await _advance(connection, recording.owner, seen.own_revision)
+            shelf = await _public_shelf(connection) if recording.is_public else own
+            await connection.execute(
+                "UPDATE shelf SET code_count = code_count + %s WHERE id = %s", (len(codes), shelf)
+            )
+            row = await (await connection.execute(_INSERT, _values(enrolled, shelf))).fetchone()
+            assert row is not None
+            await _add_copy(connection, recording.owner, stretch, row["id"])
+            await _write_postings(connection, shelf, row["id"], codes)
+        return replace(enrolled, recording=replace(recording, create_time=row["create_time"]))
+
+    async def add_copy(self, name: uuid.UUID, owner: str, stretch: Stretch, seen: Shelves) -> bool:
+        """Notes that these frames are the owner's recording too; False when that is gone."""
+        async with self._database.connection() as connection:
+            await _advance(connection, owner, seen.own_revision)
+            query = "SELECT id FROM recording WHERE owner = %s AND name = %s FOR SHARE"
+            row = await (await connection.execute(query, (owner, name))).fetchone()
+            if row is not None:
+                await _add_copy(connection, owner, stretch, row["id"])
+        return row is not None
+
+    async def delete(self, owner: str, name: uuid.UUID) -> bool:
+        """Deletes the owner's recording with all that was made from it; False if there is none."""
+        async with self._database.connection() as connection:
+            row = await (
+                await connection.execute(
+                    "DELETE FROM recording WHERE owner = %s AND name = %s RETURNING *",
+                    (owner, name),
+                )
+            ).fetchone()
+            if row is None:
+                return False
+            codes = np.frombuffer(row["codes"], "<u4")
+            await connection.execute(
+                "DELETE FROM posting WHERE shelf = %s AND code = ANY(%s) AND recording = %s",
+                (row["shelf"], codes.view(np.int32).tolist(), row["id"]),
+            )
+            await connection.execute(
+                """UPDATE shelf SET code_count = code_count - CASE WHEN id = %(shelf)s
+                   THEN %(codes)s ELSE 0 END, revision = revision + 1
+                   WHERE id = %(shelf)s OR owner = %(owner)s""",
+                {"shelf": row["shelf"], "codes": len(codes), "owner": owner},
+            )
+        return True
+
+
+_INSERT = """
+INSERT INTO recording (name, owner, shelf, audio, frame_count, sample_rate_hz, title, artist,
+    section, is_public, labels, bpm, key, codes)
+VALUES (%(name)s, %(owner)s, %(shelf)s, %(audio)s, %(frame_count)s, %(sample_rate_hz)s, %(title)s,
+    %(artist)s, %(section)s, %(is_public)s, %(labels)s, %(bpm)s, %(key)s, %(codes)s)
+RETURNING id, create_time
+"""
+
+
+async def _advance(connection: Connection, owner: str, revision: int) -> int:
+    """Counts a change of the owner's shelf, if it still is as it was seen; returns its id.
+
+    Makes it when there is none. The row stays locked to the end of the transaction: of many
+    who saw the same revision one goes on, and the others search again.
+    """
+    await connection.execute(
+        "INSERT INTO shelf (owner) VALUES (%s) ON CONFLICT DO NOTHING", (owner,)
+    )
+    row = await (
+        await connection.execute(
+            "UPDATE shelf SET revision = revision + 1 WHERE owner = %s AND revision = %s"
+            " RETURNING id",
+            (owner, revision),
+        )
+    ).fetchone()
+    if row is None:
+        raise ShelfChanged
+    return int(row["id"])
+
+
+async def _public_shelf(connection: Connection) -> int:
+    query = "SELECT id FROM shelf WHERE owner = %s"
+    row = await (await connection.execute(query, (PUBLIC_SHELF_OWNER,))).fetchone()
+    assert row is not None
+    return int(row["id"])
+
+
+async def _add_copy(connection: Connection, owner: str, stretch: Stretch, recording: int) -> None:
+    await connection.execute(
+        "INSERT INTO copy VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
+        (owner, stretch.audio, stretch.start_frame, stretch.frame_count, recording),
+    )
+
+
+async def _write_postings(connection: Connection, shelf: int, recording: int, codes: Codes) -> None:
+    kept = matching.postings(codes)
+    statement = "COPY posting (shelf, code, recording, position) FROM STDIN"
+    async with connection.cursor() as cursor, cursor.copy(statement) as rows:
+        pairs = zip(kept.codes.view(np.int32).tolist(), kept.positions.tolist(), strict=True)
+        for code, position in pairs:
+            await rows.write_row((shelf, code, recording, position))
+
+
+async def _aliases(connection: Connection, recording: int, audio: str) -> tuple[str, ...]:
+    query = "SELECT DISTINCT audio FROM copy WHERE recording = %s AND audio <> %s ORDER BY 1"
+    rows = await (await connection.execute(query, (recording, audio))).fetchall()
+    return tuple(row["audio"] for row in rows)
+
+
+def _values(enrolled: Enrolled, shelf: int) -> dict[str, object]:
+    recording = enrolled.recording
+    return {
+        **vars(recording),
+        "shelf": shelf,
+        "labels": json.dumps(recording.labels),
+        "codes": enrolled.codes.astype("<u4").tobytes(),
+    }
+
+
+def _enrolled(row: dict[str, object], aliases: tuple[str, ...]) -> Enrolled:
+    names = set(Recording.__dataclass_fields__) - {"aliases"}
+    fields = {name: row[name] for name in names}
+    codes = np.frombuffer(row["codes"], "<u4").astype(np.uint32)  # type: ignore[call-overload]
+    return Enrolled(Recording(**fields, aliases=aliases), codes)  # type: ignore[arg-type]

@@ -1,0 +1,144 @@
+"""Random requests, valid and broken, to every RPC of the running mesh: no INTERNAL, ever.
+
+`make test` sends some hundreds to each RPC; `make fuzz` sends 10,000.
+"""
+
+import asyncio
+import importlib
+import io
+from collections.abc import AsyncIterator, Sequence
+from typing import cast
+
+import grpc
+import numpy as np
+import pytest
+import soundfile
+from chorale_client import Chorale
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from random_requests import RequestMaker
+from running_mesh import RunningMesh
+
+SERVICES = ("ingest", "analysis", "fingerprint", "mastering", "generation")
+SHARED = ("google.longrunning.operations_pb2", "chorale.operations.v1.operations_service_pb2")
+BATCH = 50
+# A stream that waits for news ends here: long enough to be served, short enough to fuzz.
+STREAM_SECONDS, UNARY_SECONDS = 0.25, 20.0
+
+
+def _methods() -> list[tuple[str, MethodDescriptor]]:
+    found: list[tuple[str, ServiceDescriptor]] = []
+    for service in SERVICES:
+        module = importlib.import_module(f"chorale.{service}.v1.{service}_service_pb2")
+        found += [(service, one) for one in module.DESCRIPTOR.services_by_name.values()]
+    for name in SHARED:
+        module = importlib.import_module(name)
+        found += [("mastering", one) for one in module.DESCRIPTOR.services_by_name.values()]
+    return [(service, method) for service, one in found for method in one.methods]
+
+
+METHODS = _methods()
+
+
+@pytest.fixture(scope="session")
+def known(chorale: Chorale) -> list[str]:
+    """Names that exist: a short audio, and whatever was made of it."""
+    file = io.BytesIO()
+    tone = 0.3 * np.sin(2 * np.pi * 440 * np.arange(22050) / 22050)
+    soundfile.write(file, tone, 22050, format="WAV")
+    audio = chorale.put(file.getvalue(), file_name="tone.wav")
+    operations = [operation.name for operation in chorale.operations.list("mastering")]
+    return [audio.name, *operations]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("service", "method"), METHODS, ids=[f"{service}.{m.name}" for service, m in METHODS]
+)
+def test_no_request_is_answered_by_an_internal_error(
+    mesh: RunningMesh, known: list[str], service: str, method: MethodDescriptor, fuzz_count: int
+) -> None:
+    """Whatever is sent, the answer is an answer or an error with a name."""
+    if service not in mesh.record()["services"]:
+        pytest.skip(f"NOT FUZZED: {service} is not set up")
+    maker = RequestMaker(known)
+
+    @settings(
+        max_examples=max(1, fuzz_count // BATCH),
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],  # a seed needs no shrinking
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(st.integers(0, 2**48))
+    def batch(seed: int) -> None:
+        asyncio.run(_send_batch(mesh.address(service), method, maker, seed))
+
+    batch()
+
+
+async def _send_batch(
+    address: str, method: MethodDescriptor, maker: RequestMaker, seed: int
+) -> None:
+    async with grpc.aio.insecure_channel(address) as channel:
+        calls = [_send(channel, method, maker, seed * BATCH + index) for index in range(BATCH)]
+        await asyncio.gather(*calls)
+
+
+async def _send(
+    channel: grpc.aio.Channel, method: MethodDescriptor, maker: RequestMaker, seed: int
+) -> None:
+    count = seed % 4 if method.client_streaming else 1
+    requests = [maker.make(method.input_type, seed + index) for index in range(count)]
+    try:
+        await _call(channel, method, requests)
+    except grpc.aio.AioRpcError as error:
+        _judge(error, method, seed, requests)
+
+
+async def _call(
+    channel: grpc.aio.Channel, method: MethodDescriptor, requests: Sequence[Message]
+) -> None:
+    shape = "_".join(
+        "stream" if streams else "unary"
+        for streams in (method.client_streaming, method.server_streaming)
+    )
+    service = method.containing_service
+    assert service is not None
+    multi_callable = getattr(channel, shape)(
+        f"/{service.full_name}/{method.name}",
+        request_serializer=lambda request: request.SerializeToString(),
+        response_deserializer=GetMessageClass(method.output_type).FromString,
+    )
+    streams = method.client_streaming or method.server_streaming
+    given_requests = _stream(requests) if method.client_streaming else requests[0]
+    call = multi_callable(given_requests, timeout=STREAM_SECONDS if streams else UNARY_SECONDS)
+    if not method.server_streaming:
+        await call
+        return
+    async for _ in call:
+        pass
+
+
+async def _stream(requests: Sequence[Message]) -> AsyncIterator[Message]:
+    for request in requests:
+        yield request
+
+
+def _judge(
+    error: grpc.aio.AioRpcError, method: MethodDescriptor, seed: int, requests: Sequence[Message]
+) -> None:
+    code = error.code()
+    if code in (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED):
+        return  # ours: the stream's time was up
+    told = f"{method.full_name} seed {seed}: {code} {error.details()}\n{requests}"
+    assert code not in (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN), told
+    status = rpc_status.from_call(cast(grpc.Call, error))
+    assert status is not None, f"no details: {told}"
+    info = error_details_pb2.ErrorInfo()
+    assert any(one.Unpack(info) for one in status.details), f"no ErrorInfo: {told}"

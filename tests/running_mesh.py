@@ -1,0 +1,65 @@
+"""Running a whole mesh as a person does: `chorale up`, in a state directory of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from chorale_client import Chorale
+
+START_SECONDS_MAX = 90
+STOP_SECONDS_MAX = 30
+
+
+@dataclass(frozen=True)
+class RunningMesh:
+    """A mesh that `chorale up` runs."""
+
+    state: Path
+    process: subprocess.Popen[bytes]
+
+    def record(self) -> dict[str, dict[str, dict[str, str]]]:
+        """What mesh.json says runs where."""
+        found: dict[str, dict[str, dict[str, str]]] = json.loads(
+            (self.state / "mesh.json").read_text()
+        )
+        return found
+
+    def address(self, service: str) -> str:
+        """Where a service answers."""
+        return self.record()["services"][service]["address"]
+
+    def client(self) -> Chorale:
+        """A client that finds this mesh."""
+        return Chorale(home=self.state)
+
+
+def start(state: Path, *options: str, environment: dict[str, str] | None = None) -> RunningMesh:
+    """Runs `chorale up` and waits until it says that the mesh is ready."""
+    log = (state.parent / f"{state.name}.log").open("wb")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "chorale_client", "up", "--ports", "0", "--state", state, *options],
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, **(environment or {})},
+    )
+    deadline = time.monotonic() + START_SECONDS_MAX
+    while not (state / "mesh.json").exists():
+        if process.poll() is not None or time.monotonic() > deadline:
+            process.kill()
+            raise RuntimeError(f"The mesh did not start:\n{Path(log.name).read_text()[-4000:]}")
+        time.sleep(0.1)
+    return RunningMesh(state, process)
+
+
+def stop(mesh: RunningMesh) -> None:
+    """Ctrl-C, as a person would."""
+    mesh.process.send_signal(signal.SIGINT)
+    try:
+        mesh.process.wait(STOP_SECONDS_MAX)
+    finally:
+        mesh.process.kill()
