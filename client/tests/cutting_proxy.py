@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -45,7 +46,7 @@ class CuttingProxy:
         except asyncio.CancelledError:
             pass  # the proxy closes; asyncio's stream server would report the cancelling as a fault
         finally:
-            writer.transport.abort()
+            await _abort(writer)
 
     async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, back = await asyncio.open_connection("127.0.0.1", self._target_port)
@@ -61,7 +62,7 @@ class CuttingProxy:
             for way in ways:
                 way.cancel()
             await asyncio.gather(*ways, return_exceptions=True)
-            back.transport.abort()  # RST: what was under way is lost
+            await _abort(back)
 
     async def _pump(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, budget: list[int]
@@ -75,3 +76,10 @@ class CuttingProxy:
                 self.cuts_left -= 1
                 self.cuts_done += 1
                 return
+
+
+async def _abort(writer: asyncio.StreamWriter) -> None:
+    """RST: what was under way is lost."""
+    writer.transport.abort()
+    with suppress(OSError):
+        await writer.wait_closed()

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from chorale.engines.v1.engine_pb2 import Engine
 from chorale.ingest.v1 import reading_pb2
@@ -180,7 +180,7 @@ class AsyncChorale:
         deadline = self._transfer_deadline(timeout_seconds)
         target = Path(path)
         if await asyncio.to_thread(target.is_dir):
-            target = target / _file_name(await self.info(audio))
+            target = target / file_name_of(await self.info(audio))
         await download(self.ingest, _name(audio), target, deadline, progress)
         return target
 
@@ -266,9 +266,19 @@ class AsyncChorale:
         answer = await self.mesh.stub(service).ListEngines(request)
         return list(answer.engines)
 
+    @overload
     async def start(
-        self, rpc: Any, request: Message, answer: type[R] | None = None, **call: Any
-    ) -> AsyncOperation[R]:
+        self, rpc: Any, request: Message, answer: None = None, **call: Any
+    ) -> AsyncOperation[Message]: ...
+
+    @overload
+    async def start(
+        self, rpc: Any, request: Message, answer: type[R], **call: Any
+    ) -> AsyncOperation[R]: ...
+
+    async def start(
+        self, rpc: Any, request: Message, answer: type[Any] | None = None, **call: Any
+    ) -> AsyncOperation[Any]:
         """Starts long work: `await chorale.start(chorale.mastering.MeasureLoudness, request)`.
 
         `rpc` is any call of the contract that returns an operation. An empty `request_id` is
@@ -314,7 +324,7 @@ def _name(audio: AudioName) -> str:
     return audio if isinstance(audio, str) else audio.name
 
 
-def _file_name(audio: Audio) -> str:
+def file_name_of(audio: Audio) -> str:
     """A name to save it under. Never a path: it came from whoever uploaded it."""
     own = Path(audio.file_name.replace("\\", "/")).name
     return own or f"{audio.name.removeprefix('audio/')[:16]}.{audio.container or 'bin'}"

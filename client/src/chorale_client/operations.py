@@ -169,6 +169,10 @@ class AsyncOperations:
                 return AsyncOperation(self._mesh, one, answer)
         raise _most_telling(name, answers)
 
+    def adopt(self, rpc: Any, state: operations_pb2.Operation) -> AsyncOperation[Message]:
+        """What a raw starting call returned, as an operation to follow."""
+        return AsyncOperation(self._mesh, rpc.line.service, state)
+
     async def list(
         self, service: str = "", query: str = "", page_size: int = PAGE_SIZE
     ) -> AsyncGenerator[AsyncOperation[Message]]:

@@ -15,8 +15,16 @@ from chorale_client.errors import RequestError
 HASH_SLICE_BYTES = 16 << 20  # between two slices a cancelled upload can stop
 SPOOL_MEMORY_BYTES = 32 << 20  # a stream is kept in memory up to here, then on disk
 
-Uploadable = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes]
-Uploadable |= AsyncIterable[bytes] | Iterable[bytes]
+Uploadable = (
+    str
+    | os.PathLike[str]
+    | bytes
+    | bytearray
+    | memoryview
+    | IO[bytes]
+    | AsyncIterable[bytes]
+    | Iterable[bytes]
+)
 
 
 class Source(Protocol):

@@ -8,12 +8,13 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast, overload
 
 from chorale.engines.v1.engine_pb2 import Engine
 from chorale.ingest.v1.audio_pb2 import Audio, Privacy
 from chorale.ingest.v1.usage_pb2 import GetUsageResponse
 from chorale.operations.v1.operations_service_pb2 import OperationEvent, OperationMetadata
+from google.longrunning import operations_pb2
 from google.protobuf.message import Message
 
 from chorale_client.aio import AsyncChorale, AudioName
@@ -55,6 +56,11 @@ class Operation(Generic[R]):
     def done(self) -> bool:
         """Whether it had ended when last heard of."""
         return self._async.done
+
+    @property
+    def state(self) -> operations_pb2.Operation:
+        """What was last heard of it, as the contract says it."""
+        return self._async.state
 
     @property
     def metadata(self) -> OperationMetadata:
@@ -101,6 +107,10 @@ class Operations:
         """The caller's operations, service by service, as each orders them."""
         for found in self._background.iterate(self._async.list, service, query, page_size):
             yield Operation(self._background, found)
+
+    def adopt(self, rpc: Any, state: operations_pb2.Operation) -> Operation[Message]:
+        """What a raw starting call returned, as an operation to follow."""
+        return Operation(self._background, self._async.adopt(rpc.awaitable, state))
 
     def delete(self, name: str, service: str = "") -> None:
         """Forgets an ended operation and its answer."""
@@ -284,12 +294,23 @@ class Chorale:
         """Who does the work of a service, under which licence, and whether it can work now."""
         return self._background.run(self._async.engines, service, capability)
 
+    @overload
     def start(
-        self, rpc: Any, request: Message, answer: type[R] | None = None, **call: Any
-    ) -> Operation[R]:
+        self, rpc: Any, request: Message, answer: None = None, **call: Any
+    ) -> Operation[Message]: ...
+
+    @overload
+    def start(self, rpc: Any, request: Message, answer: type[R], **call: Any) -> Operation[R]: ...
+
+    def start(
+        self, rpc: Any, request: Message, answer: type[Any] | None = None, **call: Any
+    ) -> Operation[Any]:
         """Starts long work: `chorale.start(chorale.mastering.MeasureLoudness, request)`."""
-        begun = self._background.run(self._async.start, rpc.awaitable, request, answer, **call)
-        return Operation(self._background, begun)
+        start: Any = self._async.start
+        return Operation(
+            self._background,
+            self._background.run(start, rpc.awaitable, request, answer, **call),
+        )
 
     def _stub(self, service: str) -> BlockingStub:
         stub = self._background.run(_made, partial(self._async.mesh.stub, service))

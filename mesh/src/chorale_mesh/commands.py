@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
+from chorale_client.command.session import Session
 from chorale_client.services import full_name
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from chorale_mesh import demo as demonstration
-from chorale_mesh.errors import MeshError, NotRunningError
+from chorale_mesh.errors import (
+    AlreadyRunsError,
+    DiskFullError,
+    MeshError,
+    NotRunningError,
+    PackageMissingError,
+    PortTakenError,
+    UnreachableError,
+)
 from chorale_mesh.plan import SERVICE_PORTS, Options, installed_services
 from chorale_mesh.service import is_serving
 from chorale_mesh.state import running_mesh, told_mesh
@@ -26,6 +38,16 @@ from chorale_mesh.supervisor import Supervisor
 
 _DOWN_SECONDS = 60.0
 _POLL_SECONDS = 0.1
+
+# As `chorale --help` tells them.
+_EXIT_STATUS = {
+    AlreadyRunsError: 9,
+    PortTakenError: 9,
+    DiskFullError: 7,
+    PackageMissingError: 7,
+    NotRunningError: 6,
+    UnreachableError: 6,
+}
 
 _state_option = click.option(
     "--state",
@@ -35,7 +57,13 @@ _state_option = click.option(
     show_default="$CHORALE_HOME, or ~/.chorale",
     help="The directory in which the mesh keeps everything.",
 )
-_json_option = click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+_json_option = click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    default=lambda: _group_says_json(),  # noqa: PLW0108 - defined below
+    help="Answer in JSON.",
+)
 
 
 @click.command()
@@ -109,7 +137,7 @@ def down(state: Path) -> None:
     state = state.expanduser().resolve()
     pid = running_mesh(state)
     if pid is None:
-        raise click.ClickException(str(NotRunningError(state)))
+        raise _Failure(NotRunningError(state))
     os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + _DOWN_SECONDS
     while running_mesh(state) == pid:
@@ -129,7 +157,7 @@ def status(state: Path, as_json: bool) -> None:
     """Show what runs where, and whether it is well. Exit status 1 when something is not."""
     state = state.expanduser().resolve()
     if running_mesh(state) is None:
-        raise click.ClickException(str(NotRunningError(state)))
+        raise _Failure(NotRunningError(state))
     mesh = told_mesh(state)
     if not mesh:
         raise click.ClickException(f"The mesh in {state} is still starting.")
@@ -178,7 +206,7 @@ def mesh_table(mesh: Mapping[str, Any], health: Mapping[str, bool]) -> Table:
 async def _up(options: Options, as_json: bool) -> None:
     asked = asyncio.Event()
     console = Console(stderr=True)
-    mesh = Supervisor(options, lambda text: console.print(f"[bold]==>[/bold] {text}", style=None))
+    mesh = Supervisor(options, partial(_say, console))
     work = asyncio.current_task()
     assert work is not None
 
@@ -196,7 +224,12 @@ async def _up(options: Options, as_json: bool) -> None:
         async with mesh:
             _show(options, as_json, console)
             await asked.wait()
-    console.print("[bold]==>[/bold] stopped")
+    _say(console, "stopped")
+
+
+def _say(console: Console, text: str) -> None:
+    """One step, unwrapped: paths in it are to be copied."""
+    console.print("[bold]==>[/bold]", escape(text), soft_wrap=True, highlight=False)
 
 
 def _show(options: Options, as_json: bool, console: Console) -> None:
@@ -219,6 +252,13 @@ async def _health(mesh: Mapping[str, Any]) -> dict[str, bool]:
     return dict(zip(names, answers, strict=True))
 
 
+def _group_says_json() -> bool:
+    """Whether `chorale --json` was said before the subcommand's name."""
+    context = click.get_current_context(silent=True)
+    session = context.find_object(Session) if context else None
+    return session is not None and session.as_json
+
+
 def _pairs(settings: Sequence[str]) -> dict[str, str]:
     pairs = {}
     for text in settings:
@@ -229,9 +269,27 @@ def _pairs(settings: Sequence[str]) -> dict[str, str]:
     return pairs
 
 
-def _run(work: Any) -> None:
-    """Runs to the end; what the person can mend is told in a sentence, not as a trace."""
+class _Failure(click.ClickException):
+    """What the person can mend, told in a sentence and with a status of `chorale --help`."""
+
+    def __init__(self, error: MeshError) -> None:
+        super().__init__(str(error))
+        known = (status for kind, status in _EXIT_STATUS.items() if isinstance(error, kind))
+        self.exit_code = next(known, 1)  # type: ignore[misc]
+
+    def show(self, file: Any = None) -> None:
+        """Writes it as the other subcommands do."""
+        click.echo(f"chorale: {self.message}", file=file, err=True)
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
     try:
         asyncio.run(work)
     except MeshError as error:
-        raise click.ClickException(str(error)) from error
+        raise _Failure(error) from error
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise click.ClickException(
+            f"The disk is full: {error}. Make room and try again."
+        ) from error

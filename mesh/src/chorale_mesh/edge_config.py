@@ -203,7 +203,7 @@ def _transcoder(names: Sequence[str], image: descriptor_pb2.FileDescriptorSet) -
         "grpc_json_transcoder",
         "grpc_json_transcoder.v3.GrpcJsonTranscoder",
         proto_descriptor_bin=base64.b64encode(image.SerializeToString()).decode(),
-        services=[*(full_name(name) for name in names), *SHARED_SERVICES],
+        services=[full for full, _ in edge_routes.grpc_services(image, names)] + [*SHARED_SERVICES],
         match_incoming_request_route=True,
         convert_grpc_status=True,
         case_insensitive_enum_parsing=True,

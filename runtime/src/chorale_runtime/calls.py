@@ -22,6 +22,7 @@ from chorale_runtime import caller, deadline, errors, traces
 from chorale_runtime.caller import Caller
 from chorale_runtime.dependencies import DependencyUnavailable
 from chorale_runtime.errors import ErrorTable
+from chorale_runtime.logs import CallLog, redacted
 from chorale_runtime.metrics import CallMetrics, MethodMetrics
 from chorale_runtime.refusals import CallsFull, DeadlineExceeded
 from chorale_runtime.traces import Kind, Tracer
@@ -37,7 +38,7 @@ _LEVELS = {
     "UNAVAILABLE": logging.WARNING,
 }
 
-_log = logging.getLogger("chorale_runtime.calls")
+_log = logging.getLogger(__name__)
 
 
 class Identity(Protocol):
@@ -73,6 +74,7 @@ class Policy:
     service: str
     tracer: Tracer
     metrics: CallMetrics
+    log: CallLog
     identity: Identity
     limits: Limits
     errors: ErrorTable
@@ -124,7 +126,7 @@ class Call:
         task = asyncio.current_task()
         assert task is not None  # grpc runs every call as a task
         self._task = task
-        policy.metrics.in_flight.inc()
+        policy.metrics.in_flight += 1
         try:
             if len(policy.live) >= policy.max_calls and not method.is_open:
                 raise CallsFull(policy.max_calls)
@@ -177,7 +179,7 @@ class Call:
         if self._timer is not None:
             self._timer.cancel()
         self._policy.live.discard(self)
-        self._policy.metrics.in_flight.dec()
+        self._policy.metrics.in_flight -= 1
         if error is None:
             if self._trailers:
                 told = tuple(self._context.trailing_metadata() or ())
@@ -224,25 +226,19 @@ class Call:
         self, code: str, status: status_pb2.Status | None, error: BaseException | None
     ) -> None:
         seconds = time.perf_counter() - self._started
-        method, span = self._method, self._span
-        self._policy.metrics.ended(method.path, code).inc()
-        self._count(method.metrics, seconds)
+        figures, span = self._method.metrics, self._span
+        figures.ended(code, seconds)
+        figures.messages_in += self.messages_in
+        figures.messages_out += self.messages_out
+        figures.bytes_in += self.bytes_in
+        figures.bytes_out += self.bytes_out
         if span.sampled and span.tracer.sink is not None:
             span.attributes["rpc.system"] = "grpc"
             span.attributes["rpc.grpc.status_code"] = code
-        span.end(None if code == "OK" else code)
-        level = logging.DEBUG if method.is_open else _LEVELS.get(code, logging.INFO)
-        if _log.isEnabledFor(level):
+            span.end(None if code == "OK" else code)
+        level = logging.DEBUG if self._method.is_open else _LEVELS.get(code, logging.INFO)
+        if self._policy.log.is_on(level):
             self._tell(level, code, seconds, status, error)
-
-    def _count(self, counted: MethodMetrics, seconds: float) -> None:
-        counted.seconds.observe(seconds)
-        if self.messages_in:
-            counted.messages_in.inc(self.messages_in)
-            counted.bytes_in.inc(self.bytes_in)
-        if self.messages_out:
-            counted.messages_out.inc(self.messages_out)
-            counted.bytes_out.inc(self.bytes_out)
 
     def _tell(
         self,
@@ -262,9 +258,8 @@ class Call:
             "bytesIn": self.bytes_in,
             "bytesOut": self.bytes_out,
         }
-        if status is not None and status.message:
-            line["error"] = status.message
+        if status is not None:
+            line["error"] = redacted(status.message)
         if isinstance(error, DependencyUnavailable):
             line["detail"] = error.detail
-        unexpected = error if code == "INTERNAL" else None
-        _log.log(level, "call_ended", exc_info=unexpected, extra=line)
+        self._policy.log.tell(level, line, error if code == "INTERNAL" else None)

@@ -116,11 +116,8 @@ class Database:
         most `wait_seconds` (None: as long as it takes).
         """
         database = cls(url, schema, pool_max)
-        async with asyncio.timeout(None) as patience:
-            if wait_seconds is not None:
-                patience.reschedule(asyncio.get_running_loop().time() + wait_seconds)
+        async with asyncio.timeout(wait_seconds):
             await database.migrate(schema, migrations)
-            patience.reschedule(None)
         await database._pool.open()
         try:
             yield database
@@ -157,6 +154,12 @@ class Database:
             )
             async with connection:
                 yield connection
+
+    @asynccontextmanager
+    async def typed_errors(self) -> AsyncIterator[None]:
+        """Say what the driver raises in the block in our words: for who uses the pool itself."""
+        with _typed_errors():
+            yield
 
     async def probe(self) -> None:
         """Raise `DatabaseUnavailable` unless the server answers a query."""

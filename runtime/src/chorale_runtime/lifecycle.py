@@ -20,13 +20,13 @@ from pathlib import Path
 import grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_grpc
 
-from chorale_runtime import access, interceptor, listening, sideport, telemetry, tls
+from chorale_runtime import access, interceptor, listening, metrics, sideport, telemetry, tls
 from chorale_runtime.app import App, Build, S, Service
 from chorale_runtime.calls import Policy
 from chorale_runtime.dependencies import DependencyUnavailable
 from chorale_runtime.dispatch import Dispatch
 from chorale_runtime.health import Health
-from chorale_runtime.metrics import CallMetrics
+from chorale_runtime.logs import CallLog
 from chorale_runtime.probes import Readiness
 from chorale_runtime.refusals import NotReady
 from chorale_runtime.settings import ServerSettings
@@ -94,7 +94,8 @@ class Server:
         self._policy = Policy(
             service=name,
             tracer=tracer,
-            metrics=CallMetrics(name),
+            metrics=metrics.calls(name),
+            log=CallLog(name),
             identity=access.LOCAL_ACCESS.identity,
             limits=access.LOCAL_ACCESS.limits,
             errors={},
@@ -114,7 +115,8 @@ class Server:
             self._policy = dataclasses.replace(
                 self._policy,
                 service=app.name,
-                metrics=CallMetrics(app.name),
+                metrics=metrics.calls(app.name),
+                log=CallLog(app.name),
                 identity=entry.identity,
                 limits=entry.limits,
                 errors=app.errors,

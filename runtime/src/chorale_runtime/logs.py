@@ -8,11 +8,15 @@ An event is a constant name (the message of the log call); what varies goes into
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import logging
 import re
 import sys
-from datetime import UTC, datetime
+import time
+from functools import lru_cache
+from json.encoder import encode_basestring_ascii as _quoted
 from typing import TextIO
 
 from chorale_runtime import traces
@@ -20,6 +24,11 @@ from chorale_runtime import traces
 # What every record has; the rest came by `extra`.
 _RECORD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _VALUE_CHARACTERS_MAX = 4000
+_FLUSH_SECONDS = 0.1
+_LEVELS = {logging.DEBUG: "debug", logging.INFO: "info"}
+
+_calls = logging.getLogger("chorale_runtime.calls")
+_formatter = logging.Formatter()
 
 _SECRETS = (
     # user:password@ in any URL, also in what a driver says about its connection
@@ -42,19 +51,40 @@ def redacted(text: str) -> str:
     return text
 
 
-class JsonFormatter(logging.Formatter):
-    """Formats a record as one line of JSON."""
+class JsonHandler(logging.Handler):
+    """Writes records as lines of JSON."""
 
-    def __init__(self, service: str) -> None:
+    def __init__(self, service: str, stream: TextIO) -> None:
         super().__init__()
-        self._service = service
+        self.service, self._stream = service, stream
+        self._lines: list[str] = []
 
-    def format(self, record: logging.LogRecord) -> str:
-        """Tells time, level, service, event and trace first, then the record's own fields."""
+    def emit(self, record: logging.LogRecord) -> None:
+        """Writes a record at once, behind the lines that still wait."""
+        try:
+            line = self._line(record)
+            with contextlib.suppress(ValueError, OSError):  # nobody reads any more
+                self.write(line)
+                self.flush()
+        except Exception:
+            self.handleError(record)
+
+    def write(self, line: str) -> None:
+        """Takes a finished line, to be written with the next flush."""
+        self._lines.append(line)
+
+    def flush(self) -> None:
+        """Writes what waits."""
+        if self._lines:
+            lines, self._lines = self._lines, []
+            self._stream.write("\n".join(lines) + "\n")
+            self._stream.flush()
+
+    def _line(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "time": timestamp(record.created),
             "level": record.levelname.lower(),
-            "service": self._service,
+            "service": self.service,
             "logger": record.name,
             "event": redacted(record.getMessage()),
         }
@@ -64,19 +94,85 @@ class JsonFormatter(logging.Formatter):
             if key not in _RECORD_FIELDS:
                 line[key] = redacted(value) if isinstance(value, str) else value
         if record.exc_info:
-            line["exception"] = redacted(self.formatException(record.exc_info))
-        return json.dumps(line, default=_shown, ensure_ascii=False)
+            line["exception"] = redacted(_formatter.formatException(record.exc_info))
+        return json.dumps(line, default=_shown)
+
+
+class CallLog:
+    """The line of every call. Written by the thousand, so it takes the short way when it can.
+
+    Lines of calls that went well wait for company, a tenth of a second at most; all others are
+    written at once.
+    """
+
+    def __init__(self, service: str) -> None:
+        self._service = json.dumps(service)
+        self._handler = _json_handler()
+        self._flushing: asyncio.TimerHandle | None = None
+
+    def is_on(self, level: int) -> bool:
+        """Whether lines of this level are written at all."""
+        return _calls.isEnabledFor(level)
+
+    def tell(
+        self, level: int, fields: dict[str, object], error: BaseException | None = None
+    ) -> None:
+        """Writes one line; all strings in `fields` that come from outside are made harmless."""
+        if self._handler is None or level >= logging.WARNING:
+            _calls.log(level, "call_ended", exc_info=error, extra=fields)
+            return
+        trace_id = traces.trace_id()
+        told = ",".join(
+            f'"{key}":{_quoted(value) if type(value) is str else value}'
+            for key, value in fields.items()
+        )
+        self._handler.write(
+            f'{{"time":"{timestamp(time.time())}","level":"{_LEVELS[level]}",'
+            f'"service":{self._service},"event":"call_ended","traceId":"{trace_id}",{told}}}'
+        )
+        if self._flushing is None:
+            loop = asyncio.get_running_loop()
+            self._flushing = loop.call_later(_FLUSH_SECONDS, self._flush)
+
+    def _flush(self) -> None:
+        self._flushing = None
+        if self._handler is not None:
+            with contextlib.suppress(ValueError, OSError):
+                self._handler.flush()
 
 
 def setup(service: str, level: str, stream: TextIO | None = None) -> None:
     """Sends every log of this process as JSON lines to standard error."""
-    handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(JsonFormatter(service))
+    handler = JsonHandler(service, stream or sys.stderr)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     # grpc tells of every bad request and broken connection; the call's own line says it better.
     logging.getLogger("grpc").setLevel(max(logging.ERROR, root.level))
+    logging.getLogger("asyncio").setLevel(max(logging.WARNING, root.level))
+
+
+def flush() -> None:
+    """Writes the lines that wait: before the process leaves in a hurry."""
+    handler = _json_handler()
+    if handler is not None:
+        handler.flush()
+
+
+def timestamp(seconds: float) -> str:
+    """A moment as ISO 8601 with milliseconds, in UTC."""
+    whole = int(seconds)
+    return f"{_second(whole)}.{int((seconds - whole) * 1000):03}Z"
+
+
+@lru_cache(maxsize=8)
+def _second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+
+
+def _json_handler() -> JsonHandler | None:
+    handlers = logging.getLogger().handlers
+    return next((handler for handler in handlers if isinstance(handler, JsonHandler)), None)
 
 
 def _shown(value: object) -> str:

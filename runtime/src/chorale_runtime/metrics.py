@@ -6,13 +6,22 @@ again by a test): the same name is the same metric.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
 from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
 
 # Seconds: from a look-up in memory to a stream that lasts as long as it may.
 CALL_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 600)
@@ -62,59 +71,79 @@ def _named(name: str, make: Callable[[], M]) -> M:
     return _known[name]  # type: ignore[return-value]
 
 
-class CallMetrics:
-    """What a server counts about its calls, with the labelled children kept at hand."""
+class MethodMetrics:
+    """What is counted about the calls of one method.
+
+    Plain numbers, changed by the loop's own thread: calls are counted by the thousand each
+    second, and read by Prometheus every few seconds.
+    """
+
+    __slots__ = ("bytes_in", "bytes_out", "codes", "counts", "messages_in", "messages_out", "sum")
+
+    def __init__(self) -> None:
+        self.codes: dict[str, int] = {}
+        self.counts = [0] * (len(CALL_SECONDS) + 1)
+        self.sum = 0.0
+        self.messages_in = self.messages_out = self.bytes_in = self.bytes_out = 0
+
+    def ended(self, code: str, seconds: float) -> None:
+        """Counts a call that has ended so."""
+        self.codes[code] = self.codes.get(code, 0) + 1
+        self.counts[bisect_left(CALL_SECONDS, seconds)] += 1
+        self.sum += seconds
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """Upper bounds and how many calls took no longer, as Prometheus wants them."""
+        bounds = [*map(str, map(float, CALL_SECONDS)), "+Inf"]
+        return list(zip(bounds, accumulate(map(float, self.counts)), strict=True))
+
+
+class CallMetrics(Collector):
+    """What a service counts about its calls, for Prometheus to read."""
 
     def __init__(self, service: str) -> None:
-        name = f"chorale_{service}"
-        self._calls = counter(f"{name}_calls_total", "Calls ended.", ("method", "code"))
-        self._seconds = histogram(
-            f"{name}_call_duration_seconds", "How long calls took.", ("method",)
-        )
-        self._messages = counter(
-            f"{name}_stream_messages_total", "Messages of streams.", ("method", "direction")
-        )
-        self._bytes = counter(
-            f"{name}_message_bytes_total", "Bytes of messages.", ("method", "direction")
-        )
-        self.in_flight = gauge(f"{name}_calls_in_flight", "Calls being answered.")
-        self._ended: dict[tuple[str, str], Counter] = {}
+        self._name = f"chorale_{service}"
         self._methods: dict[str, MethodMetrics] = {}
-
-    def ended(self, method: str, code: str) -> Counter:
-        """Counts one way in which calls of a method end."""
-        child = self._ended.get((method, code))
-        if child is None:
-            child = self._ended[method, code] = self._calls.labels(method, code)
-        return child
+        self.in_flight = 0
 
     def of(self, method: str) -> MethodMetrics:
-        """The rest of what is counted about one method."""
-        found = self._methods.get(method)
-        if found is None:
-            found = self._methods[method] = MethodMetrics(
-                self._seconds.labels(method),
-                self._messages.labels(method, "in"),
-                self._messages.labels(method, "out"),
-                self._bytes.labels(method, "in"),
-                self._bytes.labels(method, "out"),
-            )
-        return found
+        """The figures of one method."""
+        return self._methods.setdefault(method, MethodMetrics())
+
+    def collect(self) -> Iterator[Metric]:
+        """Tells all figures."""
+        name = self._name
+        by_direction = ("method", "direction")
+        calls = CounterMetricFamily(f"{name}_calls", "Calls ended.", labels=("method", "code"))
+        seconds = HistogramMetricFamily(
+            f"{name}_call_duration_seconds", "How long calls took.", labels=("method",)
+        )
+        messages = CounterMetricFamily(
+            f"{name}_messages", "Messages of calls, streamed ones too.", labels=by_direction
+        )
+        sizes = CounterMetricFamily(
+            f"{name}_message_bytes", "Bytes of those messages.", labels=by_direction
+        )
+        for method, figures in self._methods.items():
+            for code, count in figures.codes.items():
+                calls.add_metric((method, code), count)
+            if figures.codes:
+                seconds.add_metric((method,), figures.buckets(), figures.sum)
+                messages.add_metric((method, "in"), figures.messages_in)
+                messages.add_metric((method, "out"), figures.messages_out)
+                sizes.add_metric((method, "in"), figures.bytes_in)
+                sizes.add_metric((method, "out"), figures.bytes_out)
+        flight = GaugeMetricFamily(f"{name}_calls_in_flight", "Calls being answered.")
+        flight.add_metric((), self.in_flight)
+        yield from (calls, seconds, messages, sizes, flight)
 
 
-class MethodMetrics:
-    """The labelled children of one method."""
+_services: dict[str, CallMetrics] = {}
 
-    __slots__ = ("bytes_in", "bytes_out", "messages_in", "messages_out", "seconds")
 
-    def __init__(
-        self,
-        seconds: Histogram,
-        messages_in: Counter,
-        messages_out: Counter,
-        bytes_in: Counter,
-        bytes_out: Counter,
-    ) -> None:
-        self.seconds = seconds
-        self.messages_in, self.messages_out = messages_in, messages_out
-        self.bytes_in, self.bytes_out = bytes_in, bytes_out
+def calls(service: str) -> CallMetrics:
+    """The figures of a service's calls."""
+    if service not in _services:
+        _services[service] = CallMetrics(service)
+        _registry.register(_services[service])
+    return _services[service]

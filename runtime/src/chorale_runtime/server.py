@@ -87,6 +87,7 @@ async def _until_stopped(loaded: S, build: Build[S]) -> int:
             raise
         _log.info("stopped_while_starting")
     _log.info("stopped")
+    logs.flush()
     return 0
 
 
@@ -99,6 +100,7 @@ class _Signals:
     def arrived(self, number: int) -> None:
         """Takes a signal."""
         if self.asked:
+            logs.flush()
             os._exit(EXIT_AT_ONCE)
         self.asked = True
         _log.info("stopping", extra={"signal": signal.Signals(number).name})

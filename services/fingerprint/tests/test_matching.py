@@ -94,17 +94,21 @@ def test_what_all_sounds_share_is_refused(codes_of: CodesOf, name: str) -> None:
     }
     codes = codes_of(signals[name].astype(np.float32))
     with pytest.raises(NotDistinctive):
-        matching.require_distinctive(codes, len(time), RATE_HZ)
+        matching.require_distinctive(codes)
 
 
-def test_two_seconds_are_too_short(make_song: MakeSong, codes_of: CodesOf) -> None:
-    """The error names the frames found and needed, in the audio's own rate."""
-    clip = make_song(7)[: 2 * RATE_HZ]
+@pytest.mark.parametrize("rate_hz", [8000, 11025, 22050, 44100, 192000])
+def test_the_least_length_is_exact(codes_of: CodesOf, make_song: MakeSong, rate_hz: int) -> None:
+    """The frames an error asks for give the codes that are needed, and one frame less does not."""
     with pytest.raises(TooShort) as caught:
-        matching.require_distinctive(codes_of(clip), len(clip), RATE_HZ)
-    assert caught.value.frame_count == 2 * RATE_HZ
+        matching.require_length(2 * rate_hz, rate_hz, MINIMUM_CODES)
+    assert caught.value.frame_count == 2 * rate_hz
     needed = caught.value.minimum_frame_count
-    matching.require_distinctive(codes_of(make_song(7)[: needed + 2]), needed, RATE_HZ)
+    matching.require_length(needed, rate_hz, MINIMUM_CODES)
+    with pytest.raises(TooShort):
+        matching.require_length(needed - 1, rate_hz, MINIMUM_CODES)
+    if rate_hz == RATE_HZ:
+        assert len(codes_of(make_song(7)[:needed])) == MINIMUM_CODES
 
 
 @pytest.mark.parametrize("length", [0, 1, MINIMUM_CODES - 1, MINIMUM_CODES])

@@ -50,6 +50,13 @@ def library_version() -> str | None:
     return str(library._libchromaprint.chromaprint_get_version().decode())
 
 
+def compressed(codes: Codes) -> str:
+    """Writes codes as AcoustID takes them: packed, in base64."""
+    library = _library()
+    algorithm = library.Fingerprinter.ALGORITHM_DEFAULT
+    return str(library.encode_fingerprint(codes.tolist(), algorithm).decode("ascii"))
+
+
 class CodeWriter:
     """Turns blocks of mono sound into codes; how the sound was cut makes no difference."""
 

@@ -9,7 +9,8 @@ import json
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
+from typing import Any
 
 import numpy as np
 from chorale_runtime.database import Connection, Database
@@ -21,6 +22,7 @@ from chorale_fingerprint.matching import Probes
 PUBLIC_SHELF_OWNER = ""
 # Each hit votes for a recording and a shift; these many best are compared bit by bit.
 CANDIDATES_MAX = 200
+_ID_MAX = (1 << 63) - 1
 
 
 class ShelfChanged(Exception):
@@ -52,7 +54,8 @@ class Recording:
     labels: dict[str, str] = field(default_factory=dict)
     bpm: float = 0.0
     key: str = ""
-    create_time: datetime = datetime.fromtimestamp(0, UTC)
+    create_time: datetime | None = None
+    """None until it is enrolled."""
     aliases: tuple[str, ...] = ()
 
 
@@ -62,6 +65,18 @@ class Enrolled:
 
     recording: Recording
     codes: Codes
+    id: int = 0
+    """Its number, which grows with time; 0 until it is enrolled."""
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which recordings to list; empty fields want all."""
+
+    audio: str = ""
+    text: str = ""
+    section: int = 0
+    song: str = ""
 
 
 @dataclass(frozen=True)
@@ -93,23 +108,43 @@ class Store:
 
     async def known(self, owner: str, stretch: Stretch) -> Enrolled | None:
         """Finds the owner's recording of exactly these frames."""
-        query = """SELECT recording.* FROM copy JOIN recording ON recording.id = copy.recording
+        query = f"""{_SELECT} JOIN copy ON recording.id = copy.recording
             WHERE copy.owner = %s AND copy.audio = %s AND copy.start_frame = %s
             AND copy.frame_count = %s"""
         values = (owner, stretch.audio, stretch.start_frame, stretch.frame_count)
         async with self._database.connection() as connection:
             row = await (await connection.execute(query, values)).fetchone()
-            if row is None:
-                return None
-            return _enrolled(row, await _aliases(connection, row["id"], row["audio"]))
+        return None if row is None else _enrolled(row)
 
-    async def shelves(self, owner: str, own_only: bool) -> Shelves:
-        """Says what a query of this owner walks."""
-        owners = [owner] if own_only else [owner, PUBLIC_SHELF_OWNER]
+    async def find(self, owner: str, name: uuid.UUID) -> Enrolled | None:
+        """Finds the owner's recording of this name."""
+        query = f"{_SELECT} WHERE owner = %s AND name = %s"
         async with self._database.connection() as connection:
-            cursor = await connection.execute(
-                "SELECT * FROM shelf WHERE owner = ANY(%s)", (owners,)
-            )
+            row = await (await connection.execute(query, (owner, name))).fetchone()
+        return None if row is None else _enrolled(row)
+
+    async def page(
+        self, owner: str, wanted: Filter, before: int | None, count: int
+    ) -> list[Enrolled]:
+        """The owner's recordings, newest first, from before a number on."""
+        if wanted.song:
+            return []  # songs are not grouped yet: no recording is of one
+        query = f"""{_SELECT} WHERE owner = %(owner)s AND id < coalesce(%(before)s, {_ID_MAX})
+            AND (%(audio)s = '' OR EXISTS (SELECT FROM copy WHERE copy.recording = recording.id
+                AND copy.audio = %(audio)s))
+            AND (%(section)s = 0 OR section = %(section)s)
+            AND position(lower(%(text)s) IN lower(title || E'\n' || artist)) > 0
+            ORDER BY id DESC LIMIT %(count)s"""
+        values = {**vars(wanted), "owner": owner, "before": before, "count": count}
+        async with self._database.connection() as connection:
+            rows = await (await connection.execute(query, values)).fetchall()
+        return [_enrolled(row) for row in rows]
+
+    async def shelves(self, owner: str) -> Shelves:
+        """Says what a query of this owner walks."""
+        query = "SELECT * FROM shelf WHERE owner = ANY(%s)"
+        async with self._database.connection() as connection:
+            cursor = await connection.execute(query, ([owner, PUBLIC_SHELF_OWNER],))
             rows = await cursor.fetchall()
         return Shelves(
             ids=tuple(row["id"] for row in rows),
@@ -137,17 +172,16 @@ class Store:
             shifts.setdefault(row["recording"], set()).add(row["shift"])
         return [Candidate(recording, frozenset(found)) for recording, found in shifts.items()]
 
-    async def read(self, shelves: Shelves, ids: Sequence[int]) -> dict[int, Enrolled]:
-        """Reads those of these recordings that are still on the shelves."""
-        query = "SELECT * FROM recording WHERE id = ANY(%s) AND shelf = ANY(%s)"
+    async def read(
+        self, shelves: Shelves, ids: Sequence[int], owner: str | None = None
+    ) -> dict[int, Enrolled]:
+        """Reads those of these recordings that are on the shelves, only the owner's if named."""
+        query = f"""{_SELECT} WHERE id = ANY(%(ids)s) AND shelf = ANY(%(shelves)s)
+            AND (%(owner)s::text IS NULL OR owner = %(owner)s)"""
+        values = {"ids": list(ids), "shelves": list(shelves.ids), "owner": owner}
         async with self._database.connection() as connection:
-            rows = await (
-                await connection.execute(query, (list(ids), list(shelves.ids)))
-            ).fetchall()
-            return {
-                row["id"]: _enrolled(row, await _aliases(connection, row["id"], row["audio"]))
-                for row in rows
-            }
+            rows = await (await connection.execute(query, values)).fetchall()
+        return {row["id"]: _enrolled(row) for row in rows}
 
     async def add(self, enrolled: Enrolled, stretch: Stretch, seen: Shelves) -> Enrolled:
         """Enrols a recording, whole or not at all.
@@ -166,7 +200,8 @@ class Store:
             assert row is not None
             await _add_copy(connection, recording.owner, stretch, row["id"])
             await _write_postings(connection, shelf, row["id"], codes)
-        return replace(enrolled, recording=replace(recording, create_time=row["create_time"]))
+        added = replace(recording, create_time=row["create_time"])
+        return replace(enrolled, recording=added, id=row["id"])
 
     async def add_copy(self, name: uuid.UUID, owner: str, stretch: Stretch, seen: Shelves) -> bool:
         """Notes that these frames are the owner's recording too; False when that is gone."""
@@ -203,6 +238,10 @@ class Store:
         return True
 
 
+_SELECT = """SELECT recording.*, ARRAY(SELECT DISTINCT other.audio FROM copy AS other
+    WHERE other.recording = recording.id AND other.audio <> recording.audio ORDER BY 1) AS aliases
+    FROM recording"""
+
 _INSERT = """
 INSERT INTO recording (name, owner, shelf, audio, frame_count, sample_rate_hz, title, artist,
     section, is_public, labels, bpm, key, codes)
@@ -218,9 +257,8 @@ async def _advance(connection: Connection, owner: str, revision: int) -> int:
     Makes it when there is none. The row stays locked to the end of the transaction: of many
     who saw the same revision one goes on, and the others search again.
     """
-    await connection.execute(
-        "INSERT INTO shelf (owner) VALUES (%s) ON CONFLICT DO NOTHING", (owner,)
-    )
+    insert = "INSERT INTO shelf (owner) VALUES (%s) ON CONFLICT DO NOTHING"
+    await connection.execute(insert, (owner,))
     row = await (
         await connection.execute(
             "UPDATE shelf SET revision = revision + 1 WHERE owner = %s AND revision = %s"
@@ -256,12 +294,6 @@ async def _write_postings(connection: Connection, shelf: int, recording: int, co
             await rows.write_row((shelf, code, recording, position))
 
 
-async def _aliases(connection: Connection, recording: int, audio: str) -> tuple[str, ...]:
-    query = "SELECT DISTINCT audio FROM copy WHERE recording = %s AND audio <> %s ORDER BY 1"
-    rows = await (await connection.execute(query, (recording, audio))).fetchall()
-    return tuple(row["audio"] for row in rows)
-
-
 def _values(enrolled: Enrolled, shelf: int) -> dict[str, object]:
     recording = enrolled.recording
     return {
@@ -272,8 +304,7 @@ def _values(enrolled: Enrolled, shelf: int) -> dict[str, object]:
     }
 
 
-def _enrolled(row: dict[str, object], aliases: tuple[str, ...]) -> Enrolled:
-    names = set(Recording.__dataclass_fields__) - {"aliases"}
-    fields = {name: row[name] for name in names}
-    codes = np.frombuffer(row["codes"], "<u4").astype(np.uint32)  # type: ignore[call-overload]
-    return Enrolled(Recording(**fields, aliases=aliases), codes)  # type: ignore[arg-type]
+def _enrolled(row: dict[str, Any]) -> Enrolled:
+    fields = {name: row[name] for name in Recording.__dataclass_fields__}
+    recording = Recording(**fields | {"aliases": tuple(row["aliases"])})
+    return Enrolled(recording, np.frombuffer(row["codes"], "<u4").astype(np.uint32), row["id"])

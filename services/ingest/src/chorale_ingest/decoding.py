@@ -7,7 +7,7 @@ What the file claims of its length is never believed; frames are counted as they
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from typing import Any, Protocol
 
 import av
 import numpy as np
@@ -33,6 +33,18 @@ BATCH_FRAMES = 1 << 16  # decoders give about a thousand frames at a time: conve
 READ_BYTES = 1 << 16
 # A file that goes wrong this often without a frame in between is noise, not a damaged song.
 BAD_PACKETS_MAX = 1000
+
+
+class SeekableFile(Protocol):
+    """What a demuxer needs of a file."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Read up to that many bytes."""
+        ...
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """Move."""
+        ...
 
 
 class Undecodable(Exception):
@@ -89,7 +101,7 @@ class Decoded:
 class Decoding:
     """One file being decoded: iterate `blocks`, then ask for the `result`."""
 
-    def __init__(self, file: BinaryIO, limit_seconds: float) -> None:
+    def __init__(self, file: SeekableFile, limit_seconds: float) -> None:
         self._limit_seconds = limit_seconds
         self._found = sniffing.media_type(file.read(sniffing.HEAD_BYTES))
         file.seek(0)
@@ -147,7 +159,7 @@ class Decoding:
             warnings=tuple(self._warnings),
         )
 
-    def _opened(self, file: BinaryIO) -> Any:
+    def _opened(self, file: SeekableFile) -> Any:
         options = {
             "format_whitelist": DEMUXERS,
             "codec_whitelist": DECODERS,
@@ -239,7 +251,7 @@ class Decoding:
             raise AudioTooLong(self._frame_count / rate, self._limit_seconds)
 
     def _block(self, batch: list[Any]) -> Block:
-        assert self._shape is not None  # noqa: S101 - a batch has at least one frame
+        assert self._shape is not None  # a batch has at least one frame
         sample_format, channel_count, _ = self._shape
         joined = np.concatenate(batch, axis=1)
         # Planar formats come as (channels, frames), packed ones as (1, frames * channels).

@@ -50,6 +50,11 @@ def _reduced(rows: Samples, scale: float) -> Points:
     return np.stack(columns, axis=1).astype("<f4")
 
 
+def stored_points(data: bytes) -> Points:
+    """View the overview as it is stored."""
+    return np.frombuffer(data, "<f4").reshape(-1, 3)
+
+
 def picture(source: Points, frames_per_point: float, point_count: int) -> Picture:
     """Merge points into at most `point_count`, each of a whole number of source points."""
     edges = np.unique(np.linspace(0, len(source), min(point_count, len(source)) + 1).astype(int))

@@ -7,16 +7,18 @@ more of them write, the smaller their parts.
 import asyncio
 import hashlib
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from chorale_runtime.objects import Objects
 
-from chorale_ingest.uploads import Part, Upload, UploadContended, Uploads, prefix
+from chorale_ingest.uploads import Part, Upload, UploadContended, Uploads, part_key
 
 PART_BYTES_MIN = 256 << 10
 DIGESTS_KEPT = 1000
+SETTLE_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,23 @@ class Staging:
         self._part_bytes, self._buffer_bytes = part_bytes, buffer_bytes
         self._digests: OrderedDict[str, Digested] = OrderedDict()
         self.writers: dict[str, Writing] = {}
+        self._background: set[asyncio.Task[None]] = set()
 
     def part_bytes(self) -> int:
         """How large a part may grow now: each writer holds one that fills and one that is put."""
         share = self._buffer_bytes // (2 * max(1, len(self.writers)))
         return max(PART_BYTES_MIN, min(self._part_bytes, share))
+
+    def later(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something whose caller is gone."""
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def settle(self) -> None:
+        """Wait for what is still being done for callers that are gone."""
+        if self._background:
+            await asyncio.wait(self._background, timeout=SETTLE_SECONDS)
 
     def digested(self, upload: Upload) -> Digested:
         """The digest of what is committed, if this process saw all of it; else of nothing."""
@@ -86,15 +100,27 @@ class Writing:
         return self
 
     async def __aexit__(self, kind: object, error: BaseException | None, _: object) -> None:
-        """Leave; what was received but not stored is dropped."""
+        """Leave. What a broken stream brought is stored still, so that less is sent again."""
         if self._staging.writers.get(self.upload.upload_id) is self:
             del self._staging.writers[self.upload.upload_id]
-        if self._storing is not None and not self._storing.done():
-            self._storing.cancel()
-        if self._taken_over and isinstance(error, asyncio.CancelledError):
-            if self._task is not None:
+        if self._taken_over:
+            await self._drop()
+            if isinstance(error, asyncio.CancelledError) and self._task is not None:
                 self._task.uncancel()
-            raise UploadContended(self.upload.name) from None
+                raise UploadContended(self.upload.name) from None
+        elif isinstance(error, asyncio.CancelledError):
+            self._staging.later(self._salvage())
+        elif error is not None:
+            await self._salvage()
+
+    async def _salvage(self) -> None:
+        with suppress(Exception):  # the stream's own error, or its end, is what is told
+            await self.flush()
+
+    async def _drop(self) -> None:
+        if self._storing is not None:
+            self._storing.cancel()
+            await asyncio.wait([self._storing])
 
     def take_over(self) -> None:
         """End this stream with `UploadContended`, wherever it waits."""
@@ -128,10 +154,10 @@ class Writing:
 
     async def _store(self, data: Sequence[bytes]) -> None:
         offset = self.committed_bytes
-        key = f"{prefix(self.upload.upload_id)}{offset:015d}-{self.upload.epoch}"
-        put = asyncio.create_task(self._put(key, data))
-        digested = await asyncio.to_thread(_digest, self._digested, offset, data)
-        size_bytes = await put
+        key = part_key(self.upload, offset)
+        size_bytes, digested = await asyncio.gather(
+            self._put(key, data), asyncio.to_thread(_digest, self._digested, offset, data)
+        )
         await self._staging.uploads.commit(self.upload, Part(offset, size_bytes, key))
         self.committed_bytes += size_bytes
         self._digested = digested

@@ -68,8 +68,9 @@ class Tiers:
         self._tiers = dict(tiers)
 
     def of(self, name: str) -> Tier:
-        """The tier of that name; a name that is not known gets the least."""
-        return self._tiers.get(name) or self._tiers[LEAST]
+        """The tier of that name; a name that is not known gets the least, and its privacy."""
+        known = self._tiers.get(name)
+        return known or dataclasses.replace(self._tiers[LEAST], name=name, private_audio=True)
 
 
 def parse(text: str) -> Tiers:

@@ -108,7 +108,9 @@ def prefix(upload_id: str) -> str:
     return f"uploads/{upload_id}/"
 
 
-_OPEN = "state = 'open' AND expire_time > now()"
+def part_key(upload: Upload, offset_bytes: int) -> str:
+    """Where the part that begins there lies, as written under the upload's present epoch."""
+    return f"{prefix(upload.upload_id)}{offset_bytes:015d}-{upload.epoch}"
 
 
 class Uploads:
@@ -142,6 +144,12 @@ class Uploads:
             used = await _uploads_today(connection, owner)
             if over(used, tier.uploads_per_day):
                 raise QuotaExceeded("uploads_per_day", tier.name, tier.uploads_per_day)
+            # What this id opened before and is dead or expired gives the id up.
+            await connection.execute(
+                """UPDATE upload SET request_id = gen_random_uuid()
+                   WHERE owner = %s AND request_id = %s""",
+                (owner, request_id),
+            )
             row = await (
                 await connection.execute(
                     _INSERT,
@@ -160,7 +168,7 @@ class Uploads:
                     },
                 )
             ).fetchone()
-        assert row is not None  # noqa: S101 - RETURNING of one row
+        assert row is not None  # RETURNING of one row
         return _upload(row)
 
     async def by_request(self, owner: str, request_id: str) -> Upload | None:
@@ -171,14 +179,13 @@ class Uploads:
 
     async def get(self, owner: str, upload_id: str) -> Upload:
         """How an upload stands."""
-        query = f"""SELECT * FROM upload WHERE upload_id = %s AND owner = %s
-            AND ({_OPEN} OR state = 'finished')"""  # noqa: S608 - constants
+        query = "SELECT * FROM known_upload WHERE upload_id = %s AND owner = %s"
         return await self._one(query, (upload_id, owner), UploadNotFound(upload_name(upload_id)))
 
     async def take(self, owner: str, upload_id: str) -> Upload:
         """Take an open upload over from whoever writes to it; a finished one is as it is."""
-        query = f"""UPDATE upload SET epoch = epoch + 1
-            WHERE upload_id = %s AND owner = %s AND {_OPEN} RETURNING *"""  # noqa: S608
+        query = """UPDATE open_upload SET epoch = epoch + 1
+            WHERE upload_id = %s AND owner = %s RETURNING *"""
         try:
             return await self._one(
                 query, (upload_id, owner), UploadNotFound(upload_name(upload_id))
@@ -191,14 +198,14 @@ class Uploads:
 
     async def commit(self, upload: Upload, part: Part) -> None:
         """Make a stored part count, unless a newer stream took over."""
-        query = f"""WITH moved AS (
-                UPDATE upload SET committed_bytes = committed_bytes + %(size_bytes)s
-                WHERE upload_id = %(upload_id)s AND epoch = %(epoch)s AND {_OPEN}
+        query = """WITH moved AS (
+                UPDATE open_upload SET committed_bytes = committed_bytes + %(size_bytes)s
+                WHERE upload_id = %(upload_id)s AND epoch = %(epoch)s
                     AND committed_bytes = %(offset_bytes)s
                 RETURNING upload_id)
             INSERT INTO part (upload_id, offset_bytes, size_bytes, key)
             SELECT upload_id, %(offset_bytes)s, %(size_bytes)s, %(key)s FROM moved
-            RETURNING 1"""  # noqa: S608
+            RETURNING 1"""
         values = {"upload_id": upload.upload_id, "epoch": upload.epoch, **vars(part)}
         async with self._database.connection() as connection:
             cursor = await connection.execute(query, values)
@@ -208,7 +215,7 @@ class Uploads:
 
     async def check(self, upload: Upload) -> None:
         """Raise unless this stream is still the one that may write."""
-        query = f"SELECT 1 FROM upload WHERE upload_id = %s AND epoch = %s AND {_OPEN}"  # noqa: S608
+        query = "SELECT 1 FROM open_upload WHERE upload_id = %s AND epoch = %s"
         async with self._database.connection() as connection:
             cursor = await connection.execute(query, (upload.upload_id, upload.epoch))
             if await cursor.fetchone() is not None:
@@ -267,7 +274,8 @@ class Uploads:
 
     async def ended(self, count: int) -> list[str]:
         """Uploads whose staged bytes nobody needs any more."""
-        query = f"SELECT upload_id FROM upload WHERE staged AND NOT ({_OPEN}) LIMIT %s"  # noqa: S608
+        query = """SELECT upload_id FROM upload
+            WHERE staged AND (state <> 'open' OR expire_time <= now()) LIMIT %s"""
         async with self._database.connection() as connection:
             cursor = await connection.execute(query, (count,))
             return [str(row["upload_id"]) for row in await cursor.fetchall()]
@@ -275,9 +283,7 @@ class Uploads:
     async def forget(self) -> None:
         """Delete the rows of uploads that are over and clean."""
         async with self._database.connection() as connection:
-            await connection.execute(
-                "DELETE FROM upload WHERE NOT staged AND expire_time <= now()"
-            )
+            await connection.execute("DELETE FROM upload WHERE NOT staged AND expire_time <= now()")
             await connection.execute(
                 "DELETE FROM usage WHERE day < (now() AT TIME ZONE 'utc')::date - 1"
             )
@@ -300,15 +306,14 @@ class Uploads:
         self, connection: Connection, owner: str, request_id: str
     ) -> dict[str, Any] | None:
         cursor = await connection.execute(
-            f"""SELECT * FROM upload WHERE owner = %s AND request_id = %s
-                AND ({_OPEN} OR state = 'finished')""",  # noqa: S608
+            "SELECT * FROM known_upload WHERE owner = %s AND request_id = %s",
             (owner, request_id),
         )
         return await cursor.fetchone()
 
     async def _one(self, query: str, values: Sequence[object], missing: Exception) -> Upload:
         async with self._database.connection() as connection:
-            row = await (await connection.execute(query, values)).fetchone()  # type: ignore[arg-type]
+            row = await (await connection.execute(query, values)).fetchone()
         if row is None:
             raise missing
         return _upload(row)
@@ -326,12 +331,6 @@ INSERT INTO upload (upload_id, owner, request_id, request_digest, size_bytes, sh
     title, tags, privacy, expire_time)
 VALUES (%(upload_id)s, %(owner)s, %(request_id)s, %(request_digest)s, %(size_bytes)s, %(sha256)s,
     %(file_name)s, %(title)s, %(tags)s, %(privacy)s, now() + %(lifetime)s * interval '1 second')
-ON CONFLICT (owner, request_id) DO UPDATE SET
-    -- What this id opened before is dead or expired: it opens anew, under a new name.
-    upload_id = excluded.upload_id, request_digest = excluded.request_digest, state = 'open',
-    size_bytes = excluded.size_bytes, sha256 = excluded.sha256, file_name = excluded.file_name,
-    title = excluded.title, tags = excluded.tags, privacy = excluded.privacy, committed_bytes = 0,
-    epoch = 0, staged = true, audio = NULL, create_time = now(), expire_time = excluded.expire_time
 RETURNING *
 """
 
@@ -339,13 +338,13 @@ RETURNING *
 async def _uploads_today(connection: Connection, owner: str) -> int:
     row = await (
         await connection.execute(
-            f"""SELECT coalesce((SELECT uploads FROM usage WHERE owner = %(owner)s
+            """SELECT coalesce((SELECT uploads FROM usage WHERE owner = %(owner)s
                     AND day = (now() AT TIME ZONE 'utc')::date), 0)
-                + (SELECT count(*) FROM upload WHERE owner = %(owner)s AND {_OPEN}) AS used""",  # noqa: S608
+                + (SELECT count(*) FROM open_upload WHERE owner = %(owner)s) AS used""",
             {"owner": owner},
         )
     ).fetchone()
-    assert row is not None  # noqa: S101 - one row always
+    assert row is not None  # one row always
     return int(row["used"])
 
 

@@ -73,6 +73,15 @@ class Loudness:
         return None if self.integrated_lufs is None else self.true_peak_dbtp - self.integrated_lufs
 
 
+@dataclass(frozen=True)
+class Reading:
+    """What a live meter shows after so many frames."""
+
+    momentary_lufs: float
+    short_term_lufs: float
+    loudness: Loudness
+
+
 def require_window(frame_count: int, sample_rate_hz: int) -> None:
     """Raises `TooShort` unless there is one window of 400 ms to measure."""
     minimum = round(MINIMUM_SECONDS * sample_rate_hz)

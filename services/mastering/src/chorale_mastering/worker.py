@@ -1,13 +1,54 @@
-"""Music off the event loop: what runs in the process pool."""
+"""Music off the event loop: in the process pool, and on threads while sound comes."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, TypeVar
 
+from chorale_audio.pcm import Encoding, Samples, decoded
 from chorale_audio.source import Source
+from chorale_runtime.processes import QueueFull
 
-from chorale_mastering.loudness import Loudness
+from chorale_mastering.loudness import Loudness, Reading
 
-# What every process imports before its first work: the kernels, and with them numba.
+if TYPE_CHECKING:
+    from chorale_mastering.meter import Meter
+
+# What every process imports before its first work: the kernels, and with them numba. The
+# service's own process imports them only when the first live meter starts.
 PRELOAD = ("chorale_mastering.meter",)
+
+T = TypeVar("T")
+
+_LIVE_THREADS = 2
+_RETRY_AFTER_SECONDS = 5.0
+_READINGS_PER_SECOND_MAX = 100  # of sound: one for every step the meter takes
+
+
+class FramesTorn(Exception):
+    """The bytes of a message are not whole frames."""
+
+    def __init__(self, size_bytes: int, frame_bytes: int) -> None:
+        super().__init__(size_bytes, frame_bytes)
+        self.reason, self.size_bytes, self.frame_bytes = "not_whole", size_bytes, frame_bytes
+
+    def __str__(self) -> str:
+        return f"{self.size_bytes} bytes are not whole frames of {self.frame_bytes} bytes."
+
+
+class SoundTooLong(Exception):
+    """A live meter was given more sound than it may take."""
+
+    def __init__(self, duration_seconds: float, limit_seconds: float) -> None:
+        super().__init__(duration_seconds, limit_seconds)
+        self.duration_seconds, self.limit_seconds = duration_seconds, limit_seconds
+
+    def __str__(self) -> str:
+        return (
+            f"The sound is {self.duration_seconds:.0f} s long;"
+            f" a live meter takes {self.limit_seconds:.0f} s."
+        )
 
 
 def measure_loudness(
@@ -18,7 +59,6 @@ def measure_loudness(
     progress: Callable[[str, float], None],
 ) -> Loudness:
     """Reads the source from object storage and measures it, in a process of the pool."""
-    # Not at the top: the service's own process names this function and must not pay for numba.
     from chorale_mastering.measuring import measure
     from chorale_mastering.meter import Meter
 
@@ -27,3 +67,91 @@ def measure_loudness(
     return measure(
         source.blocks(), meter, source.frame_count, lambda share: progress("measuring", share)
     )
+
+
+class LiveMeters:
+    """Meters of sound that comes as it plays; the kernels let go of the interpreter lock."""
+
+    def __init__(self, limit: int, seconds_max: float) -> None:
+        self._limit, self._seconds_max = limit, seconds_max
+        self._running = 0
+        self._threads = ThreadPoolExecutor(_LIVE_THREADS, thread_name_prefix="meter")
+
+    @asynccontextmanager
+    async def open(
+        self, sample_rate_hz: int, weights: tuple[float, ...], interval_frames: int
+    ) -> AsyncIterator["LiveMeter"]:
+        """Lends a meter; raises `QueueFull` when all are in use.
+
+        `interval_frames` of 0 means 100 ms; less than 10 ms is raised to that.
+        """
+        if self._running >= self._limit:
+            raise QueueFull("mastering.live", self._limit, _RETRY_AFTER_SECONDS)
+        self._running += 1
+        try:
+            loop = asyncio.get_running_loop()
+            meter = await loop.run_in_executor(self._threads, _new_meter, sample_rate_hz, weights)
+            least = -(-sample_rate_hz // _READINGS_PER_SECOND_MAX)
+            interval = max(interval_frames or sample_rate_hz // 10, least)
+            yield LiveMeter(self._threads, meter, interval, self._seconds_max)
+        finally:
+            self._running -= 1
+
+    def close(self) -> None:
+        """Lets go of the threads."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+class LiveMeter:
+    """One meter, read at every interval of sound."""
+
+    def __init__(
+        self, threads: ThreadPoolExecutor, meter: "Meter", interval_frames: int, seconds_max: float
+    ) -> None:
+        self._threads, self._meter = threads, meter
+        self._interval_frames, self._seconds_max = interval_frames, seconds_max
+
+    async def push(self, data: bytes) -> Sequence[Reading]:
+        """Measures the next bytes; returns a reading for every interval that they complete.
+
+        Raises `FramesTorn`, `NotFinite` and `SoundTooLong`.
+        """
+        frame_bytes = Encoding.F32LE.sample_bytes * self._meter.channel_count
+        if len(data) % frame_bytes:
+            raise FramesTorn(len(data), frame_bytes)
+        frames = self._meter.frame_count + len(data) // frame_bytes
+        if frames > self._seconds_max * self._meter.sample_rate_hz:
+            raise SoundTooLong(frames / self._meter.sample_rate_hz, self._seconds_max)
+        block = decoded(data, Encoding.F32LE, self._meter.channel_count)
+        return await self._on_thread(self._push, block)
+
+    async def finish(self) -> Reading:
+        """Reads the whole: what measuring the same frames at once would give."""
+        return await self._on_thread(self._finish)
+
+    def _push(self, block: Samples) -> Sequence[Reading]:
+        readings = []
+        while len(block):
+            due = self._interval_frames - self._meter.frame_count % self._interval_frames
+            self._meter.push(block[:due])
+            if len(block) >= due:
+                readings.append(self._read())
+            block = block[due:]
+        return readings
+
+    def _finish(self) -> Reading:
+        self._meter.finish()
+        return self._read()
+
+    def _read(self) -> Reading:
+        meter = self._meter
+        return Reading(meter.momentary_lufs, meter.short_term_lufs, meter.read())
+
+    async def _on_thread(self, work: Callable[..., T], *args: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *args)
+
+
+def _new_meter(sample_rate_hz: int, weights: tuple[float, ...]) -> "Meter":
+    from chorale_mastering.meter import Meter
+
+    return Meter(sample_rate_hz, len(weights), weights)

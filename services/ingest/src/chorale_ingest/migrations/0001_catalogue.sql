@@ -40,6 +40,14 @@ CREATE INDEX audio_of_sound ON audio (sha256);
 CREATE INDEX audio_expiring ON audio (expire_time) WHERE expire_time IS NOT NULL;
 CREATE INDEX audio_by_parent ON audio USING gin (parents);
 
+-- Audio whose time is not over: what every read sees, whether or not the sweep came by.
+CREATE VIEW living AS SELECT * FROM audio WHERE expire_time IS NULL OR expire_time > now();
+
+CREATE VIEW entry AS
+SELECT living.*, size_bytes, container, codec, encoding, sample_rate_hz, channel_count,
+    frame_count, bit_depth, bit_rate_bps, sample_peak, embedded_tags, warnings, has_original
+FROM living JOIN sound USING (sha256);
+
 -- Digests whose objects may be left over: written before objects are put or rows deleted,
 -- removed with the row that claims them, collected by the sweep.
 CREATE TABLE garbage (
@@ -82,6 +90,11 @@ CREATE TABLE upload (
 
 CREATE INDEX upload_expiring ON upload (expire_time);
 CREATE INDEX upload_open ON upload (owner) WHERE state = 'open';
+
+CREATE VIEW open_upload AS SELECT * FROM upload WHERE state = 'open' AND expire_time > now();
+
+CREATE VIEW known_upload AS
+SELECT * FROM upload WHERE state IN ('open', 'finished') AND expire_time > now();
 
 CREATE TABLE part (
     upload_id uuid NOT NULL REFERENCES upload ON DELETE CASCADE,

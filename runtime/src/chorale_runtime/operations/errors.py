@@ -1,0 +1,68 @@
+"""What can go wrong with an operation as such, whatever its work is."""
+
+from collections.abc import Mapping
+
+from grpc import StatusCode
+
+
+class OperationNotFound(Exception):
+    """No such operation, or not the caller's."""
+
+    def __init__(self, operation: str) -> None:
+        super().__init__(operation)
+        self.operation = operation
+
+    def __str__(self) -> str:
+        return f"There is no operation {self.operation!r}, or it is not yours."
+
+
+class OperationCancelled(Exception):
+    """The operation was cancelled, by its owner or by deleting its audio."""
+
+    def __init__(self, operation: str) -> None:
+        super().__init__(operation)
+        self.operation = operation
+
+    def __str__(self) -> str:
+        return "The operation was cancelled."
+
+
+class OperationAbandoned(Exception):
+    """The operation lost its worker more often than its retry policy allows."""
+
+    def __init__(self, operation: str, attempts: int) -> None:
+        super().__init__(operation, attempts)
+        self.operation, self.attempts = operation, attempts
+
+    def __str__(self) -> str:
+        return f"The operation lost its worker in each of {self.attempts} attempts."
+
+
+class RequestIdReused(Exception):
+    """The `request_id` was used before for a different request."""
+
+    def __init__(self, request_id: str, operation: str) -> None:
+        super().__init__(request_id, operation)
+        self.request_id, self.operation = request_id, operation
+
+    def __str__(self) -> str:
+        return (
+            f"The request_id {self.request_id!r} was used for {self.operation}, whose request"
+            " was a different one; draw a new UUID."
+        )
+
+
+class PageTokenInvalid(Exception):
+    """The page token is not one that this list gave for these parameters."""
+
+    def __str__(self) -> str:
+        return "The page token is not one that this list gave; start from the first page."
+
+
+ERRORS: Mapping[type[BaseException], tuple[StatusCode, str]] = {
+    OperationNotFound: (StatusCode.NOT_FOUND, "OPERATION_NOT_FOUND"),
+    OperationCancelled: (StatusCode.CANCELLED, "OPERATION_CANCELLED"),
+    OperationAbandoned: (StatusCode.ABORTED, "OPERATION_ABANDONED"),
+    RequestIdReused: (StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED"),
+    PageTokenInvalid: (StatusCode.INVALID_ARGUMENT, "PAGE_TOKEN_INVALID"),
+}

@@ -1,0 +1,148 @@
+"""Everything of a service's long work, opened and closed together."""
+
+import asyncio
+import dataclasses
+import uuid
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Self
+
+from google.longrunning import operations_pb2 as longrunning_pb
+from google.protobuf.message import Message
+
+from chorale_runtime import caller, traces
+from chorale_runtime.app import Service
+from chorale_runtime.database import Database
+from chorale_runtime.errors import ErrorTable
+from chorale_runtime.operations import schema, service
+from chorale_runtime.operations.failures import Speaker
+from chorale_runtime.operations.hub import Hub
+from chorale_runtime.operations.ledger import Ledger
+from chorale_runtime.operations.queue import JobQueue
+from chorale_runtime.operations.store import Draft, Store
+from chorale_runtime.operations.sweep import Purge, Sweeper
+from chorale_runtime.operations.transitions import Policy
+from chorale_runtime.operations.work import Work
+from chorale_runtime.operations.worker import Worker
+from chorale_runtime.processes import Processes
+
+SLOTS = 4  # of a queue, when neither its slots nor processes are given
+QUEUE_CHARACTERS_MAX = 40  # procrastinate makes a PostgreSQL channel name of it
+
+
+class Operations:
+    """The long work of one service: accepts it, runs it, and answers about it."""
+
+    def __init__(self, store: Store, hub: Hub, works: Sequence[Work]) -> None:
+        self._store, self._hub = store, hub
+        self._methods = {work.method for work in works}
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        database: Database,
+        works: Sequence[Work],
+        errors: ErrorTable,
+        domain: str,
+        *,
+        queue_limit: int | None = None,
+        processes: Processes | None = None,
+        slots: Mapping[str, int] | None = None,
+        policy: Policy | None = None,
+        purge: Purge | None = None,
+    ) -> AsyncIterator[Self]:
+        """Bring the tables up to date and begin to work.
+
+        `slots` says how many operations of each queue run here at once; a queue it does
+        not name gets one per process, and one with 0 is left to other replicas. `purge` is
+        called with the name of each operation that is forgotten, before its row goes.
+        Closing hands back what does not end within `policy.drain_seconds`.
+        """
+        policy = policy or Policy()
+        if queue_limit is not None:
+            policy = dataclasses.replace(policy, queue_limit=queue_limit)
+        await schema.migrate(database)
+        speaker = Speaker(errors, domain)
+        queue = await JobQueue.open(database)
+        hub = Hub(database)
+        ledger = Ledger(database, queue, policy, speaker)
+        worker = Worker(
+            queue,
+            ledger,
+            hub,
+            speaker,
+            works,
+            _slots(works, slots or {}, processes),
+            processes,
+            policy,
+        )
+        sweeper = Sweeper(ledger, policy, worker.attempts_max, purge)
+        always = [hub.listen(), worker.live(), sweeper.take_over(), sweeper.expire()]
+        around = [asyncio.create_task(each) for each in always]
+        serving = asyncio.create_task(worker.serve())
+        try:
+            yield cls(Store(database, queue, policy, speaker), hub, works)
+        finally:
+            await _end([serving])
+            await worker.leave()
+            await _end(around)
+
+    async def start(
+        self,
+        work: Work,
+        request: Message,
+        request_id: str = "",
+        *,
+        audio: Sequence[str] = (),
+        priority: int = 0,
+    ) -> longrunning_pb.Operation:
+        """Accept a piece of work for the current caller, or return what its request_id began.
+
+        When this returns, the operation is in the database and will end. Raises
+        `RequestIdReused` if the request_id stands for a different request, `QueueFull`
+        if too much is waiting. Of higher `priority` is run first.
+        """
+        if work.method not in self._methods:
+            raise ValueError(f"{work.method} is not among the works of these operations")
+        asking = caller.current()
+        draft = Draft(
+            owner=asking.principal,
+            tier=asking.tier,
+            method=work.method,
+            request_id=request_id or str(uuid.uuid4()),
+            request=bytes(request.SerializeToString(deterministic=True)),
+            queue=work.queue,
+            priority=priority,
+            traceparent=traces.traceparent(),
+            audio=audio,
+        )
+        return (await self._store.start(draft)).operation()
+
+    async def forget_audio(self, audio: str) -> int:
+        """Cancel and forget the caller's operations about an audio; return how many."""
+        return await self._store.forget_audio(audio, caller.current().principal)
+
+    def services(self) -> list[Service]:
+        """The two gRPC services that answer about operations, for the app."""
+        return service.services(self._store, self._hub)
+
+
+def _slots(
+    works: Sequence[Work], given: Mapping[str, int], processes: Processes | None
+) -> dict[str, int]:
+    default = processes.count if processes else SLOTS
+    slots = {work.queue: given.get(work.queue, default) for work in works}
+    for queue in slots:
+        if len(queue) > QUEUE_CHARACTERS_MAX:
+            raise ValueError(
+                f"the queue name {queue!r} has {len(queue)} characters;"
+                f" {QUEUE_CHARACTERS_MAX} are the most"
+            )
+    return {queue: count for queue, count in slots.items() if count > 0}
+
+
+async def _end(tasks: Sequence["asyncio.Task[None]"]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,69 @@
+"""The engines of this service: who does what, under which licence."""
+
+from dataclasses import dataclass
+
+from chorale_fingerprint.codes import REMEDY
+
+AUTO = "auto"
+IDENTIFY, CHROMAPRINT = "identify", "chromaprint"
+# Counts what of ours can change an answer: resampling, matching, scores.
+REVISION = 1
+
+
+class EngineUnknown(Exception):
+    """No engine of this name serves this call."""
+
+    def __init__(self, engine: str, capability: str, known: str) -> None:
+        super().__init__(engine, capability, known)
+        self.engine, self.capability, self.known = engine, capability, known
+
+    def __str__(self) -> str:
+        return (
+            f"No engine {self.engine!r} does {self.capability};"
+            f" these do: {self.known.replace(',', ', ')}."
+        )
+
+
+@dataclass(frozen=True)
+class Engine:
+    """One way to do one capability."""
+
+    name: str
+    capability: str
+    version: str
+    code_licence: str
+    description: str
+    available: bool
+    remedy: str
+    devices: tuple[str, ...] = ("cpu",)
+    is_default: bool = True
+
+
+def engines(library_version: str | None) -> tuple[Engine, ...]:
+    """Lists the engines of a machine with this Chromaprint library, or with none."""
+    told = {
+        IDENTIFY: "Enrols recordings and knows them again: Chromaprint's codes, compared bit by"
+        " bit at every shift that an index of codes suggests.",
+        CHROMAPRINT: "Writes the fingerprint that AcoustID takes.",
+    }
+    return tuple(
+        Engine(
+            name="chromaprint",
+            capability=capability,
+            version=f"{library_version}+{REVISION}" if library_version else "",
+            code_licence="LGPL-2.1-or-later AND MIT AND Apache-2.0",
+            description=description,
+            available=library_version is not None,
+            remedy="" if library_version else REMEDY,
+        )
+        for capability, description in told.items()
+    )
+
+
+def choose(known: tuple[Engine, ...], capability: str, name: str) -> Engine:
+    """The engine of this name; the default for an empty name and `auto`."""
+    able = [engine for engine in known if engine.capability == capability]
+    for engine in able:
+        if engine.name == name or (name in ("", AUTO) and engine.is_default):
+            return engine
+    raise EngineUnknown(name, capability, ",".join(engine.name for engine in able))

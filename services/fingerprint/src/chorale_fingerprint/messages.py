@@ -1,0 +1,189 @@
+"""Between proto messages and the values that music and the store know."""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from chorale.audio.v1 import audio_pb2
+from chorale.engines.v1 import engine_pb2
+from chorale.fingerprint.v1 import recordings_pb2
+from chorale_audio.source import Source, Span
+from google.longrunning import operations_pb2
+from google.protobuf.message import Message
+
+from chorale_fingerprint.codes import CODE_RATE_HZ, FRAMES_IN_CODE, FRAMES_PER_CODE, compressed
+from chorale_fingerprint.engines import AUTO, Engine
+from chorale_fingerprint.matching import COPY_SCORE, Found
+from chorale_fingerprint.store import Enrolled, Recording
+
+_RECORDINGS = "recordings/"
+
+
+# Measured on one core: storage, resampling and codes of a second of sound; and what starting costs.
+_SECONDS_PER_SECOND, _SECONDS_AT_LEAST = 0.0005, 0.05
+
+
+class RecordingNotFound(Exception):
+    """No such recording, or not the caller's."""
+
+    def __init__(self, recording: str) -> None:
+        super().__init__(recording)
+        self.recording = recording
+
+    def __str__(self) -> str:
+        return f"There is no recording {self.recording!r}, or it is not yours."
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """The frames that codes were made of: where they begin, how many, at which rate."""
+
+    start_frame: int
+    frame_count: int
+    sample_rate_hz: int
+
+
+def span(message: audio_pb2.FrameSpan) -> Span:
+    """The span of a request; an unset one is the whole."""
+    return Span(message.start_frame, message.frame_count)
+
+
+def recording_id(name: str) -> uuid.UUID | None:
+    """The identity in `recordings/{uuid}`; None when it is no UUID, so that nothing has it."""
+    try:
+        return uuid.UUID(name.removeprefix(_RECORDINGS))
+    except ValueError:
+        return None
+
+
+def recording_name(identity: uuid.UUID) -> str:
+    """The resource name of a recording."""
+    return f"{_RECORDINGS}{identity}"
+
+
+def engine(value: Engine) -> engine_pb2.Engine:
+    """An engine as `ListEngines` tells it."""
+    return engine_pb2.Engine(
+        name=value.name,
+        capability=value.capability,
+        version=value.version,
+        code_licence=value.code_licence,
+        commercial_use=True,
+        available=value.available,
+        remedy=value.remedy,
+        devices=value.devices,
+        is_default=value.is_default,
+        description=value.description,
+    )
+
+
+def provenance(
+    requested: str, used: Engine, settings: Mapping[str, str], seconds: float
+) -> engine_pb2.Provenance:
+    """What made an answer."""
+    message = engine_pb2.Provenance(
+        engine_requested=requested or AUTO,
+        engine_used=used.name,
+        engine_version=used.version,
+        settings=settings,
+        device="cpu",
+    )
+    message.processing_time.FromMilliseconds(round(seconds * 1000))
+    return message
+
+
+def estimate(used: Engine, source: Source) -> audio_pb2.Estimate:
+    """What work on this sound would take."""
+    seconds = _SECONDS_AT_LEAST + source.duration_seconds * _SECONDS_PER_SECOND
+    return audio_pb2.Estimate(engine=used.name, device="cpu", seconds=seconds)
+
+
+def done(response: Message) -> operations_pb2.Operation:
+    """An operation that is over before it began, of which nothing is kept."""
+    operation = operations_pb2.Operation(done=True)
+    operation.response.Pack(response)
+    return operation
+
+
+def enrolled(value: Enrolled, reader: str) -> recordings_pb2.Recording:
+    """A recording with its fingerprint."""
+    message = recording(value.recording, reader)
+    message.chromaprint = compressed(value.codes)
+    return message
+
+
+def recording(value: Recording, reader: str) -> recordings_pb2.Recording:
+    """A recording as `reader` may see it: of others', not from which audio and how labelled."""
+    message = recordings_pb2.Recording(
+        name=recording_name(value.name),
+        title=value.title,
+        artist=value.artist,
+        section=value.section,  # type: ignore[arg-type]  # an open enum travels as a number
+        privacy=(
+            recordings_pb2.PRIVACY_PUBLIC if value.is_public else recordings_pb2.PRIVACY_PRIVATE
+        ),
+        frame_count=value.frame_count,
+        sample_rate_hz=value.sample_rate_hz,
+        bpm=value.bpm,
+        key=value.key,
+    )
+    if value.create_time is not None:
+        message.create_time.FromDatetime(value.create_time)
+    if value.owner == reader:
+        message.audio = value.audio
+        message.aliases.extend(value.aliases)
+        message.labels.update(value.labels)
+    return message
+
+
+def match(value: Recording, found: Found, query: Timeline, reader: str) -> recordings_pb2.Match:
+    """A match, its spans in the frames of what was asked and of the recording."""
+    alignment = found.alignment
+    theirs = Timeline(0, value.frame_count, value.sample_rate_hz)
+    is_copy = alignment.score >= COPY_SCORE
+    return recordings_pb2.Match(
+        recording=recording(value, reader),
+        score=alignment.score,
+        false_positive_rate=found.false_positive_rate,
+        query_span=_span(query, alignment.query_start_code, alignment.code_count),
+        recording_span=_span(theirs, alignment.reference_start_code, alignment.code_count),
+        speed_ratio=1.0,
+        level=(
+            recordings_pb2.DUPLICATE_LEVEL_ACOUSTIC
+            if is_copy
+            else recordings_pb2.DUPLICATE_LEVEL_UNSPECIFIED
+        ),
+    )
+
+
+def duplicates(
+    match: recordings_pb2.Match, level: str, policy: int
+) -> recordings_pb2.DuplicateReport:
+    """What is known to be the same as what was to be enrolled."""
+    told = {"file": "the same file", "acoustic": "the same to the ear"}[level]
+    report = recordings_pb2.DuplicateReport(
+        is_duplicate=True,
+        level=f"DUPLICATE_LEVEL_{level.upper()}",
+        decision=policy,  # type: ignore[arg-type]  # an open enum travels as a number
+        matches=[match],
+        message=f"It is {told} as {match.recording.name}; nothing new was enrolled.",
+    )
+    report.matches[0].level = report.level
+    return report
+
+
+def timeline(source: Source) -> Timeline:
+    """The frames of a source."""
+    return Timeline(source.start_frame, source.frame_count, source.sample_rate_hz)
+
+
+def _span(timeline: Timeline, start_code: int, code_count: int) -> audio_pb2.FrameSpan:
+    """The frames that a run of codes was made of."""
+    frames_at_code_rate = (code_count - 1) * FRAMES_PER_CODE + FRAMES_IN_CODE
+    start = _scaled(start_code * FRAMES_PER_CODE, timeline)
+    count = min(_scaled(frames_at_code_rate, timeline), timeline.frame_count - start)
+    return audio_pb2.FrameSpan(start_frame=timeline.start_frame + start, frame_count=count)
+
+
+def _scaled(frames_at_code_rate: int, timeline: Timeline) -> int:
+    return round(frames_at_code_rate * timeline.sample_rate_hz / CODE_RATE_HZ)

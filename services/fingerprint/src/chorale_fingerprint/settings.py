@@ -1,0 +1,45 @@
+"""Every limit, default and unit of this service."""
+
+from dataclasses import dataclass
+
+from chorale_runtime.settings import ServerSettings, setting
+
+
+@dataclass(frozen=True)
+class Settings(ServerSettings):
+    """The rows of fingerprint."""
+
+    ingest_address: str = setting("127.0.0.1:7401", help="Where ingest is served.")
+    processes: int = setting(
+        1,
+        help="Processes that write and compare codes; one keeps up with 40 songs a second.",
+        unit="processes",
+        minimum=1,
+        maximum=256,
+    )
+    queue_limit: int = setting(
+        1000,
+        help="Operations that may wait before new ones are refused.",
+        unit="operations",
+        minimum=1,
+        maximum=1_000_000,
+    )
+    timeout_seconds: float = setting(
+        600.0,
+        help="The longest that one enrolment or identification may take.",
+        unit="seconds",
+        minimum=1,
+        maximum=86_400,
+    )
+    probes_max: int = setting(
+        600,
+        help="Codes of one query that are looked up in the index, spread over its length.",
+        unit="codes",
+        minimum=32,
+        maximum=10_000,
+    )
+    duplicate_policy: str = setting(
+        "warn",
+        help="What happens to a duplicate when the request does not say.",
+        choices=("allow", "warn", "reject"),
+    )

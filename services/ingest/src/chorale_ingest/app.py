@@ -1,0 +1,125 @@
+"""Wiring: the only place that constructs."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from importlib import metadata, resources
+from pathlib import Path
+
+from chorale.ingest.v1 import ingest_service_pb2, ingest_service_pb2_grpc
+from chorale_runtime.app import App, Service
+from chorale_runtime.database import Database
+from chorale_runtime.objects import Objects
+
+from chorale_ingest import tiers
+from chorale_ingest.catalogue import Catalogue
+from chorale_ingest.downloads import Downloads
+from chorale_ingest.engines import engines
+from chorale_ingest.finishing import Finisher
+from chorale_ingest.reading import Reader
+from chorale_ingest.receiving import Receiver
+from chorale_ingest.registering import Registrar
+from chorale_ingest.removing import Remover
+from chorale_ingest.servicer import ERRORS, IngestServicer
+from chorale_ingest.settings import Settings
+from chorale_ingest.staging import Staging
+from chorale_ingest.sweeping import Sweeper
+from chorale_ingest.uploads import Uploads
+from chorale_ingest.worker import Decoders
+
+DESCRIPTOR = ingest_service_pb2.DESCRIPTOR.services_by_name["IngestService"]
+# A whole file may have to be digested and decoded within this call.
+FINISH_SECONDS = 900.0
+
+
+@asynccontextmanager
+async def build(settings: Settings) -> AsyncIterator[App]:
+    """Open what ingest stands on, and make the app of it."""
+    allowed = tiers.parse(_tiers_text(settings))
+    async with AsyncExitStack() as stack:
+        database = await stack.enter_async_context(_database(settings))
+        objects = await stack.enter_async_context(_objects(settings))
+        decoders = await stack.enter_async_context(_decoders(settings))
+        catalogue = Catalogue(database, objects, settings.audio_lifetime_seconds)
+        uploads = Uploads(database, objects, settings.upload_lifetime_seconds)
+        staging = Staging(objects, uploads, settings.part_bytes, settings.buffer_bytes)
+        stack.push_async_callback(staging.settle)
+        finisher = Finisher(objects, uploads, staging, catalogue, decoders)
+        reader = Reader(objects)
+        remover = Remover(database, objects)
+        servicer = IngestServicer(
+            allowed,
+            catalogue,
+            remover,
+            uploads,
+            Receiver(uploads, staging, catalogue, finisher),
+            reader,
+            Downloads(objects, reader, settings.url_lifetime_seconds),
+            Registrar(objects, catalogue),
+            engines(
+                metadata.version("av"),
+                metadata.version("soxr"),
+                metadata.version("chorale-ingest"),
+            ),
+        )
+        sweeper = Sweeper(remover, uploads, objects)
+        await stack.enter_async_context(_sweeping(sweeper, settings.sweep_seconds))
+        yield App(
+            name="ingest",
+            services=[
+                Service(
+                    DESCRIPTOR,
+                    servicer,
+                    ingest_service_pb2_grpc.add_IngestServiceServicer_to_server,
+                )
+            ],
+            errors=ERRORS,
+            probes={"database": database.probe, "objects": objects.probe},
+            deadlines={f"{DESCRIPTOR.full_name}/FinishUpload": FINISH_SECONDS},
+        )
+
+
+def _database(settings: Settings):  # type: ignore[no-untyped-def]
+    return Database.open(
+        settings.database_url,
+        schema="ingest",
+        migrations=resources.files("chorale_ingest") / "migrations",
+    )
+
+
+def _objects(settings: Settings):  # type: ignore[no-untyped-def]
+    return Objects.open(
+        endpoint=settings.objects_endpoint,
+        public_endpoint=settings.objects_public_endpoint,
+        access_key=settings.objects_access_key,
+        secret_key=settings.objects_secret_key,
+        bucket=settings.objects_bucket,
+        secure=settings.objects_secure,
+    )
+
+
+def _decoders(settings: Settings):  # type: ignore[no-untyped-def]
+    return Decoders.open(
+        count=settings.decode_count,
+        waiting_max=settings.decode_waiting_max,
+        cpu_seconds=settings.decode_cpu_seconds,
+        memory_bytes=settings.decode_memory_bytes,
+        idle_seconds=settings.decode_idle_seconds,
+    )
+
+
+def _tiers_text(settings: Settings) -> str:
+    if settings.tiers_file:
+        return Path(settings.tiers_file).read_text(encoding="utf-8")
+    return (resources.files("chorale_ingest") / "tiers.json").read_text(encoding="utf-8")
+
+
+@asynccontextmanager
+async def _sweeping(sweeper: Sweeper, every_seconds: float) -> AsyncIterator[None]:
+    task = asyncio.create_task(sweeper.run(every_seconds))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task

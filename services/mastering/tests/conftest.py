@@ -1,0 +1,39 @@
+"""A real ingest and a real mastering service beside it."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import grpc
+import pytest
+import pytest_asyncio
+from chorale.mastering.v1 import mastering_service_pb2_grpc
+from chorale_mastering.app import build
+from chorale_mastering.settings import Settings
+from chorale_mesh.objects import EmbeddedObjects
+from chorale_runtime.server import running
+from standing_ingest import Ingest, standing
+
+
+@pytest.fixture(scope="session")
+def ingest(
+    postgres_url: str, object_server: EmbeddedObjects, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Ingest]:
+    """One ingest for all tests of this service."""
+    with standing(postgres_url, object_server, tmp_path_factory.mktemp("ingest")) as ingest:
+        yield ingest
+
+
+@pytest_asyncio.fixture
+async def channel(ingest: Ingest) -> AsyncIterator[grpc.aio.Channel]:
+    """A channel to a mastering service that stands beside it."""
+    settings = Settings(processes=1, live_meters_max=1, **ingest.settings())
+    async with (
+        running(settings, build) as server,
+        grpc.aio.insecure_channel(server.address) as channel,
+    ):
+        yield channel
+
+
+@pytest.fixture
+def mastering(channel: grpc.aio.Channel) -> mastering_service_pb2_grpc.MasteringServiceStub:
+    """What calls that service."""
+    return mastering_service_pb2_grpc.MasteringServiceStub(channel)
