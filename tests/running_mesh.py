@@ -40,18 +40,20 @@ class RunningMesh:
 
 def start(state: Path, *options: str, environment: dict[str, str] | None = None) -> RunningMesh:
     """Runs `chorale up` and waits until it says that the mesh is ready."""
-    log = (state.parent / f"{state.name}.log").open("wb")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "chorale_client", "up", "--ports", "0", "--state", state, *options],
-        stdout=log,
-        stderr=subprocess.STDOUT,
-        env={**os.environ, **(environment or {})},
-    )
+    log = state.parent / f"{state.name}.log"
+    chorale = Path(sys.executable).with_name("chorale")
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [chorale, "up", "--ports", "0", "--state", state, *options],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **(environment or {})},
+        )
     deadline = time.monotonic() + START_SECONDS_MAX
     while not (state / "mesh.json").exists():
         if process.poll() is not None or time.monotonic() > deadline:
             process.kill()
-            raise RuntimeError(f"The mesh did not start:\n{Path(log.name).read_text()[-4000:]}")
+            raise RuntimeError(f"The mesh did not start:\n{log.read_text()[-4000:]}")
         time.sleep(0.1)
     return RunningMesh(state, process)
 

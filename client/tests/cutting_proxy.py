@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -18,7 +17,8 @@ class CuttingProxy:
         self._bytes_mean = bytes_mean
         self.cuts_left = cuts
         self.cuts_done = 0
-        self._connections: set[asyncio.Task[None]] = set()
+        self._connections: list[asyncio.Task[None]] = []
+        self._writers: list[asyncio.StreamWriter] = []
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
@@ -32,24 +32,20 @@ class CuttingProxy:
         trace: TracebackType | None,
     ) -> None:
         self._server.close()
-        for connection in tuple(self._connections):
+        for connection in self._connections:
             connection.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
+        for writer in self._writers:
+            writer.transport.abort()
+        await asyncio.sleep(0.01)  # the transports close in the next turn of the loop
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        if task is not None:
-            self._connections.add(task)
-            task.add_done_callback(self._connections.discard)
-        try:
-            await self._join(reader, writer)
-        except asyncio.CancelledError:
-            pass  # the proxy closes; asyncio's stream server would report the cancelling as a fault
-        finally:
-            await _abort(writer)
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.append(writer)
+        self._connections.append(asyncio.create_task(self._join(reader, writer)))
 
     async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, back = await asyncio.open_connection("127.0.0.1", self._target_port)
+        self._writers.append(back)
         life_bytes = self._random.randint(1, 2 * self._bytes_mean)
         budget = [life_bytes if self.cuts_left > 0 else 1 << 62]
         ways = [
@@ -62,7 +58,8 @@ class CuttingProxy:
             for way in ways:
                 way.cancel()
             await asyncio.gather(*ways, return_exceptions=True)
-            await _abort(back)
+            for end in (back, writer):
+                end.transport.abort()  # RST: what was under way is lost
 
     async def _pump(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, budget: list[int]
@@ -76,10 +73,3 @@ class CuttingProxy:
                 self.cuts_left -= 1
                 self.cuts_done += 1
                 return
-
-
-async def _abort(writer: asyncio.StreamWriter) -> None:
-    """RST: what was under way is lost."""
-    writer.transport.abort()
-    with suppress(OSError):
-        await writer.wait_closed()

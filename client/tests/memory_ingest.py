@@ -101,7 +101,7 @@ class MemoryIngest(ingest_service_pb2_grpc.IngestServiceServicer):
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Serves it."""
-        ingest_service_pb2_grpc.add_IngestServiceServicer_to_server(self, server)
+        ingest_service_pb2_grpc.add_IngestServiceServicer_to_server(self, server)  # type: ignore[no-untyped-call]
 
     async def StartUpload(self, request: Any, context: Any) -> upload_pb2.StartUploadResponse:
         owner = await self._enter(context)

@@ -72,8 +72,8 @@ class MemoryMastering(
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Serves all three."""
-        mastering_service_pb2_grpc.add_MasteringServiceServicer_to_server(self, server)
-        operations_service_pb2_grpc.add_OperationsServiceServicer_to_server(self, server)
+        mastering_service_pb2_grpc.add_MasteringServiceServicer_to_server(self, server)  # type: ignore[no-untyped-call]
+        operations_service_pb2_grpc.add_OperationsServiceServicer_to_server(self, server)  # type: ignore[no-untyped-call]
         operations_pb2_grpc.add_OperationsServicer_to_server(self, server)
 
     async def MeasureLoudness(self, request: Any, context: Any) -> operations_pb2.Operation:
@@ -114,9 +114,10 @@ class MemoryMastering(
         work = await self._find(request.name, context)
         told = request.after_sequence
         while True:
-            for event in work.events[told:]:
+            while told < len(work.events):
+                event = work.events[told]
+                told = event.sequence
                 yield operations_service_pb2.WatchOperationResponse(event=event)
-            told = max(told, len(work.events))
             if work.done:
                 yield operations_service_pb2.WatchOperationResponse(operation=work.message())
                 return

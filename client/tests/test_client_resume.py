@@ -5,11 +5,13 @@ import hashlib
 import os
 import random
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from chorale_client import AsyncChorale, DataLossError, UnavailableError, upload
+from chorale_client.patience import Backoff
 from cutting_proxy import CuttingProxy
 from google.rpc import code_pb2
 from loopback import PATIENCE, Served, serving
@@ -19,8 +21,11 @@ from songs import pcm, song
 CHUNK_BYTES = 1 << 20
 
 
-async def test_an_upload_cut_a_hundred_times_arrives_whole(served: Served, tmp_path: Path) -> None:
+async def test_an_upload_cut_a_hundred_times_arrives_whole(
+    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The digest is right, and no more than one chunk was sent twice over all cuts."""
+    monkeypatch.setattr(upload, "Backoff", partial(Backoff, 0.01, 0.05))  # cuts, not waits
     wav = song(1, frame_count=9_000_000)  # 36 MB
     path = tmp_path / "take.wav"
     path.write_bytes(wav)
@@ -162,7 +167,7 @@ async def test_a_damaged_chunk_is_sent_again(served: Served, chorale: AsyncChora
             await abort(context, damage)
         await original(stored, request, context)
 
-    served.ingest._take = damaging  # type: ignore[method-assign]
+    served.ingest._take = damaging  # type: ignore[method-assign,assignment]
     assert (await chorale.put(wav)).size_bytes == len(wav)
     left[0] = 100
     with pytest.raises(DataLossError):
@@ -183,7 +188,7 @@ async def test_a_slow_source_keeps_its_stream_alive(
         heartbeats += not request.data
         await original(stored, request, context)
 
-    served.ingest._take = counting  # type: ignore[method-assign]
+    served.ingest._take = counting  # type: ignore[method-assign,assignment]
 
     async def pieces() -> AsyncIterator[bytes]:
         yield wav[:1000]

@@ -1,5 +1,6 @@
 """Where the mesh is: said by the caller, by the environment, or by `chorale up` in mesh.json."""
 
+import ipaddress
 import json
 import os
 from collections.abc import Mapping
@@ -28,8 +29,13 @@ class Address:
     @property
     def is_local(self) -> bool:
         """Whether it cannot leave this machine."""
+        if self.target.startswith("unix:"):
+            return True
         host = self.target.removeprefix("dns:///").rsplit(":", 1)[0].strip("[]")
-        return host in ("localhost", "::1") or host.startswith(("127.", "unix:"))
+        try:
+            return ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            return host == "localhost"
 
 
 def home(environ: Mapping[str, str] = os.environ) -> Path:

@@ -262,8 +262,9 @@ class AsyncChorale:
 
     async def engines(self, service: str, capability: str = "") -> Sequence[Engine]:
         """Who does the work of a service, under which licence, and whether it can work now."""
+        stub = self.mesh.stub(service)
         request: Any = services.request_class(service, "ListEngines")(capability=capability)
-        answer = await self.mesh.stub(service).ListEngines(request)
+        answer = await stub.ListEngines(request)
         return list(answer.engines)
 
     @overload

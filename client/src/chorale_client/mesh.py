@@ -108,5 +108,6 @@ class Mesh:
 
     def _stub(self, service: str, kind: str, make: Any) -> Any:
         if (service, kind) not in self._stubs:
-            self._stubs[service, kind] = make()(Wire(self.line(service)))
+            wire = Wire(self.line(service))
+            self._stubs[service, kind] = make()(wire)
         return self._stubs[service, kind]

@@ -8,7 +8,7 @@ import threading
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Protocol, TypeGuard
 
 from chorale_client.errors import RequestError
 
@@ -55,7 +55,7 @@ async def opened(what: Uploadable, size_bytes: int | None = None) -> AsyncIterat
     elif isinstance(what, str | os.PathLike):
         with await asyncio.to_thread(open, what, "rb") as file:
             yield InFile(file, Path(what).name)
-    elif hasattr(what, "read") and _can_seek(what):
+    elif _can_seek(what):
         yield InFile(what, _name_of(what))
     else:
         with tempfile.SpooledTemporaryFile(SPOOL_MEMORY_BYTES) as spool:
@@ -212,11 +212,13 @@ async def _pieces(what: object) -> AsyncIterator[bytes]:
         yield piece
 
 
-def _can_seek(file: object) -> bool:
+def _can_seek(file: object) -> TypeGuard[IO[bytes]]:
     seekable = getattr(file, "seekable", None)
-    return bool(seekable is not None and seekable())
+    return hasattr(file, "read") and bool(seekable is not None and seekable())
 
 
 def _name_of(file: object) -> str:
     name = getattr(file, "name", "")
-    return Path(name).name if isinstance(name, str) and not name.startswith("<") else ""
+    if not isinstance(name, str | os.PathLike) or str(name).startswith("<"):  # "<stdin>", 0
+        return ""
+    return Path(name).name

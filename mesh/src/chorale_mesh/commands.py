@@ -21,7 +21,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from chorale_mesh import demo as demonstration
+from chorale_mesh.demo.run import Demonstration
+from chorale_mesh.demo.run import run as run_demo
 from chorale_mesh.errors import (
     AlreadyRunsError,
     DiskFullError,
@@ -188,7 +189,7 @@ def status(state: Path, as_json: bool) -> None:
 @_json_option
 def demo(page: Path, seed: int, state: Path | None, as_json: bool) -> None:
     """Start a mesh, make a short song, put it through every service, show the result."""
-    _run(demonstration.run(page.resolve(), seed, state, Console(stderr=as_json), as_json))
+    _run(_demo(Demonstration(page.resolve(), seed, state, as_json)))
 
 
 def mesh_table(mesh: Mapping[str, Any], health: Mapping[str, bool]) -> Table:
@@ -225,6 +226,15 @@ async def _up(options: Options, as_json: bool) -> None:
             _show(options, as_json, console)
             await asked.wait()
     _say(console, "stopped")
+
+
+async def _demo(wish: Demonstration) -> None:
+    work = asyncio.current_task()
+    assert work is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, work.cancel)
+    chapters = await run_demo(wish)
+    if any(chapter.hindrance.startswith("failed") for chapter in chapters):
+        raise click.exceptions.Exit(1)
 
 
 def _say(console: Console, text: str) -> None:

@@ -231,11 +231,16 @@ def _error_bodies() -> Iterator[Config]:
     content_type = {"name": "content-type", "string_match": {"prefix": "application/grpc"}}
     otherwise = {"invert_match": True, "treat_missing_header_as_empty": True}
     not_grpc = {"header_filter": {"header": {**content_type, **otherwise}}}
-    for status, code in _CODES.items():
-        comparison = {"op": "EQ", "value": {"default_value": status, "runtime_key": "unset"}}
-        is_status = {"status_code_filter": {"comparison": comparison}}
-        yield _body({"and_filter": {"filters": [is_status, not_grpc]}}, code)
-    yield _body(not_grpc, _INTERNAL)
+    # Once the transcoder has had it a request says application/grpc, but was not.
+    transcoded = {
+        "header_filter": {"header": {"name": "x-envoy-original-method", "present_match": True}}
+    }
+    is_rest = {"or_filter": {"filters": [not_grpc, transcoded]}}
+    conditions = [("EQ", status, code) for status, code in _CODES.items()]
+    for operator, status, code in [*conditions, ("GE", 400, _INTERNAL)]:
+        value = {"default_value": status, "runtime_key": "unset"}
+        is_status = {"status_code_filter": {"comparison": {"op": operator, "value": value}}}
+        yield _body({"and_filter": {"filters": [is_status, is_rest]}}, code)
 
 
 def _body(condition: Config, code: int) -> Config:

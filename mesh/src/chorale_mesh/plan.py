@@ -62,6 +62,8 @@ class Options:
     free_ports: bool = False
     settings: Mapping[str, str] = field(default_factory=dict)
     """Settings of services by name; `mastering.log_level` is for one, `log_level` for all."""
+    cache: Path | None = None
+    """Where compiled code is kept; None: in the state directory."""
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ class Surroundings:
     """What every service of one mesh is given."""
 
     state: Path
+    cache: Path
     database_url_file: Path
     objects: ObjectStorage
     objects_secret_key_file: Path
@@ -160,7 +161,7 @@ def _environment(
         **{f"CHORALE_{name.upper()}_FILE": str(path) for name, path in secrets.items()},
         "PYTHONUNBUFFERED": "1",
         # Compiled numeric code is kept, so that only the first start ever waits for it.
-        "NUMBA_CACHE_DIR": str(given.state / "cache" / "numba"),
+        "NUMBA_CACHE_DIR": str(given.cache / "numba"),
         # Threads that spin while they wait eat the cores that the other services need.
         "OMP_WAIT_POLICY": "PASSIVE",
     }

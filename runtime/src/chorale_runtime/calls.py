@@ -8,6 +8,7 @@ line.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Mapping
@@ -29,6 +30,13 @@ from chorale_runtime.traces import Kind, Tracer
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Trailers = tuple[tuple[str, str | bytes], ...]
+
+EOF = grpc.aio.EOF  # type: ignore[attr-defined]
+
+# How long a call that failed still reads what its client is sending: until it pauses, at most
+# this long.
+_LINGER_SECONDS = 0.1
+_QUIET_SECONDS = 0.02
 
 _LEVELS = {
     "OK": logging.INFO,
@@ -65,6 +73,7 @@ class Method:
     default_deadline_seconds: float
     is_open: bool = False
     is_counted: bool = True
+    reads_stream: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,6 +113,7 @@ class Call:
         "bytes_in",
         "bytes_out",
         "caller",
+        "has_read_all",
         "messages_in",
         "messages_out",
     )
@@ -114,6 +124,7 @@ class Call:
         self._timer: asyncio.TimerHandle | None = None
         self._trailers: Trailers = ()
         self.caller: Caller | None = None
+        self.has_read_all = False
         self.messages_in = self.messages_out = self.bytes_in = self.bytes_out = 0
 
     async def __aenter__(self) -> Call:
@@ -217,7 +228,22 @@ class Call:
             status = errors.internal(domain)
         code = errors.code_of(status)
         self._record(code.name, status, error)
+        if self._method.reads_stream and not self.has_read_all:
+            await self._linger()
         await self._context.abort(code, status.message, self._trailers + errors.trailers(status))
+
+    async def _linger(self) -> None:
+        """Reads on for a moment before it ends a call whose client is still sending.
+
+        A client that is in the middle of a message when the status comes may tell its user of
+        the broken message instead of the status: grpc.aio does, as INTERNAL.
+        """
+        with contextlib.suppress(TimeoutError, grpc.aio.BaseError):
+            async with asyncio.timeout(_LINGER_SECONDS):
+                while True:
+                    async with asyncio.timeout(_QUIET_SECONDS):
+                        if await self._context.read() is EOF:
+                            return
 
     def _why_cancelled(self) -> str:
         return "DEADLINE_EXCEEDED" if self._context.time_remaining() == 0 else "CANCELLED"

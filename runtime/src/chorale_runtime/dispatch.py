@@ -34,4 +34,5 @@ class Dispatch(grpc.GenericRpcHandler):  # type: ignore[type-arg]
     def _refusing(self, path: str) -> Handler:
         reason = NotReady(self._state) if self._state else NotServed(path)
         metrics = self._policy.metrics.of(_UNKNOWN)
-        return refusing(Method(_UNKNOWN, metrics, 1.0, is_open=True), self._policy, reason)
+        method = Method(_UNKNOWN, metrics, 1.0, is_open=True, reads_stream=True)
+        return refusing(method, self._policy, reason)

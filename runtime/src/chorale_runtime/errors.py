@@ -25,6 +25,7 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc import StatusCode
 
 from chorale_runtime import dependencies, refusals, traces
+from chorale_runtime.refusals import cut
 
 ErrorTable = Mapping[type[BaseException], tuple[StatusCode, str]]
 Entry = tuple[StatusCode, str]
@@ -32,11 +33,13 @@ Entry = tuple[StatusCode, str]
 INTERNAL: Entry = (StatusCode.INTERNAL, "INTERNAL")
 _INTERNAL_TEXT = "The server failed in a way it does not know. Report the trace id."
 
-# A status travels twice in trailing metadata (as text and as details), of which peers
-# accept 8 KiB in all: what comes from outside is cut to size rather than losing everything.
-_MESSAGE_CHARACTERS_MAX = 600
-_VALUE_CHARACTERS_MAX = 300
-_FIELDS_MAX = 16
+# Peers accept 8 KiB of trailing metadata, in which a status travels as text (every byte outside
+# printable ASCII as three) and again, with its details, in base64. What comes from outside is
+# cut to size: a status that does not fit is lost altogether.
+_TEXT_BYTES_MAX = 1200
+_VALUE_BYTES_MAX = 300
+_METADATA_BYTES_MAX = 1500
+_DESCRIPTION_BYTES_MAX = 150
 
 _OWN: Mapping[type[BaseException], Entry] = {
     refusals.RequestInvalid: (StatusCode.INVALID_ARGUMENT, "REQUEST_INVALID"),
@@ -54,10 +57,17 @@ _OWN: Mapping[type[BaseException], Entry] = {
     asyncio.CancelledError: (StatusCode.CANCELLED, "OPERATION_CANCELLED"),
 }
 
+_OPERATIONS = "chorale_runtime.operations.errors"
+
 # Exceptions of modules that a service may do without: named, so that telling an error
 # imports none of them.
 _BY_NAME: Mapping[str, Entry] = {
     "chorale_runtime.processes.QueueFull": (StatusCode.RESOURCE_EXHAUSTED, "QUEUE_FULL"),
+    f"{_OPERATIONS}.OperationNotFound": (StatusCode.NOT_FOUND, "OPERATION_NOT_FOUND"),
+    f"{_OPERATIONS}.OperationCancelled": (StatusCode.CANCELLED, "OPERATION_CANCELLED"),
+    f"{_OPERATIONS}.OperationAbandoned": (StatusCode.ABORTED, "OPERATION_ABANDONED"),
+    f"{_OPERATIONS}.RequestIdReused": (StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED"),
+    f"{_OPERATIONS}.PageTokenInvalid": (StatusCode.INVALID_ARGUMENT, "PAGE_TOKEN_INVALID"),
 }
 
 
@@ -98,14 +108,9 @@ def to_status(error: BaseException, table: ErrorTable, domain: str) -> status_pb
     if entry is None:
         return internal(domain)
     code, reason = entry
-    status = status_pb2.Status(
-        code=code.value[0], message=_cut(str(error), _MESSAGE_CHARACTERS_MAX)
-    )
+    status = status_pb2.Status(code=code.value[0], message=cut(str(error), _TEXT_BYTES_MAX))
     fields = {key: value for key, value in vars(error).items() if not key.startswith("_")}
-    info = error_details_pb2.ErrorInfo(reason=reason, domain=domain)
-    for key, value in list(fields.items())[:_FIELDS_MAX]:
-        if value is not None:
-            info.metadata[_lower_camel(key)] = _cut(_text(value), _VALUE_CHARACTERS_MAX)
+    info = error_details_pb2.ErrorInfo(reason=reason, domain=domain, metadata=_metadata(fields))
     for detail in (info, *_details_of(error, fields)):
         status.details.add().Pack(detail)
     return status
@@ -141,16 +146,16 @@ def _details_of(error: BaseException, fields: Mapping[str, Any]) -> Iterator[Mes
     if (quota := fields.get("quota")) is not None:
         failure = error_details_pb2.QuotaFailure()
         failure.violations.add(
-            subject=_cut(_text(quota), _VALUE_CHARACTERS_MAX),
-            description=_cut(str(error), _VALUE_CHARACTERS_MAX),
+            subject=cut(_text(quota), _VALUE_BYTES_MAX),
+            description=cut(str(error), _DESCRIPTION_BYTES_MAX),
         )
         yield failure
     if (missing := fields.get("missing")) is not None:
         precondition = error_details_pb2.PreconditionFailure()
         precondition.violations.add(
             type="MISSING",
-            subject=_cut(_text(missing), _VALUE_CHARACTERS_MAX),
-            description=_cut(str(error), _VALUE_CHARACTERS_MAX),
+            subject=cut(_text(missing), _VALUE_BYTES_MAX),
+            description=cut(str(error), _DESCRIPTION_BYTES_MAX),
         )
         yield precondition
     tell = getattr(error, "status_details", None)
@@ -166,8 +171,18 @@ def _text(value: object) -> str:
     return str(value)
 
 
-def _cut(text: str, characters_max: int) -> str:
-    return text if len(text) <= characters_max else text[: characters_max - 1] + "…"
+def _metadata(fields: Mapping[str, Any]) -> dict[str, str]:
+    metadata: dict[str, str] = {}
+    left = _METADATA_BYTES_MAX
+    for key, value in fields.items():
+        if value is None:
+            continue
+        name, text = _lower_camel(key), cut(_text(value), _VALUE_BYTES_MAX)
+        left -= len(name) + len(text.encode())
+        if left < 0:
+            break
+        metadata[name] = text
+    return metadata
 
 
 def _lower_camel(name: str) -> str:

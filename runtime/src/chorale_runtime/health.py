@@ -36,6 +36,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
         self._names = {""}
         self._is_ready: Callable[[], Awaitable[bool]] | None = None
         self._changed = asyncio.Event()
+        self._has_ended = False
 
     def service(self) -> Service:
         """This servicer, as the runtime serves it."""
@@ -54,7 +55,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
 
     def end(self) -> None:
         """From now on nothing is serving: the server drains."""
-        self._is_ready = None
+        self._is_ready, self._has_ended = None, True
         self._tell_watchers()
 
     async def is_serving(self) -> bool:
@@ -86,7 +87,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
     async def Watch(  # noqa: N802
         self, request: health_pb2.HealthCheckRequest, _context: Context
     ) -> AsyncIterator[health_pb2.HealthCheckResponse]:
-        """Says how one name is, and again whenever that changes."""
+        """Says how one name is, and again whenever that changes, until the server drains."""
         told: int | None = None
         while True:
             changed = self._changed
@@ -94,6 +95,8 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
             if status != told:
                 told = status
                 yield health_pb2.HealthCheckResponse(status=status)
+            if self._has_ended:
+                return  # a watcher must not keep the server from ending
             try:
                 async with asyncio.timeout(_WATCH_SECONDS):
                     await changed.wait()

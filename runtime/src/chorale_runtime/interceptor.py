@@ -16,11 +16,9 @@ import grpc
 from google.protobuf.message import Message
 
 from chorale_runtime.app import App, Service
-from chorale_runtime.calls import Call, Context, Method, Policy
+from chorale_runtime.calls import EOF, Call, Context, Method, Policy
 from chorale_runtime.refusals import NotServed
 from chorale_runtime.validation import RequestType
-
-_EOF = grpc.aio.EOF  # type: ignore[attr-defined]
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
@@ -43,6 +41,7 @@ def handlers(app: App, policy: Policy, default_deadline_seconds: float) -> dict[
                 app.deadlines.get(name, default),
                 service.open,
                 service.counted and service.descriptor.full_name not in _UNCOUNTED,
+                rpc.client_streaming,
             )
             behaviour = _behaviour(generated.get(rpc.name))
             wrapped[method.path] = (
@@ -132,8 +131,9 @@ class _Around:
         return self._read(raw)
 
     async def _requests(self, call: Call, context: Context) -> AsyncIterator[Message]:
-        while (raw := await context.read()) is not _EOF:
+        while (raw := await context.read()) is not EOF:
             yield self._received(call, raw)
+        call.has_read_all = True
         # A client that vanishes in mid-stream looks like one that has finished, until its
         # cancellation, which is already under way, is delivered.
         await asyncio.sleep(0)

@@ -105,6 +105,7 @@ class Server:
         standing = App(name, (health.service(),))
         self.dispatch = Dispatch(self._policy, self._wrap(standing))
         self.address = self.metrics_address = ""
+        self._is_drained = False
 
     @asynccontextmanager
     async def built(self, settings: S, build: Build[S]) -> AsyncIterator[App]:
@@ -135,11 +136,13 @@ class Server:
 
     async def drain(self) -> None:
         """Lets calls in flight end, within the grace; a second draining finds nothing to do."""
+        if self._is_drained:
+            return
+        self._is_drained = True
         self._health.end()
         grace_seconds = self._settings.drain_seconds
-        if self._policy.live:
-            _log.info("draining", extra={"calls": len(self._policy.live)})
-            await asyncio.sleep(self._settings.endpoint_pause_seconds)
+        _log.info("draining", extra={"calls": len(self._policy.live)})
+        await asyncio.sleep(self._settings.endpoint_pause_seconds)
         loop = asyncio.get_running_loop()
         timer = loop.call_later(grace_seconds, self._policy.interrupt_all, NotReady("draining"))
         await self._grpc.stop(grace_seconds + _CANCEL_SECONDS)

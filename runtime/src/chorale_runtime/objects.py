@@ -3,7 +3,14 @@
 import asyncio
 import itertools
 import logging
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Iterator,
+    Sequence,
+)
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
@@ -15,8 +22,8 @@ from minio.commonconfig import ComposeSource, CopySource
 from minio.deleteobjects import DeleteObject
 from minio.error import S3Error
 from minio.helpers import DictType
-from urllib3.exceptions import HTTPError
 
+from chorale_runtime import objects_reader as reading
 from chorale_runtime.dependencies import StorageFull
 from chorale_runtime.objects_client import (
     ObjectExists,
@@ -42,11 +49,11 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 REGION = "us-east-1"
-READ_RESUMES = 3  # times one read goes on after the server dropped it
 LIST_PAGE = 1000
 COPY_MAX_BYTES = 5 << 30  # what S3 copies in one request
 COMPOSE_MIN_BYTES = 5 << 20  # what S3 takes as a part that is not the last
 START_RETRY_SECONDS = 5.0
+ABORT_SECONDS = 2.0
 
 T = TypeVar("T")
 
@@ -63,6 +70,7 @@ class Objects:
         self.bucket = bucket
         self._client, self._public = inside, public
         self._threads = ThreadPoolExecutor(connections, thread_name_prefix="objects")
+        self._aborting: set[asyncio.Task[None]] = set()
 
     @classmethod
     @asynccontextmanager
@@ -95,12 +103,14 @@ class Objects:
                 await objects._until_ready(create_bucket, region)
             yield objects
         finally:
+            if objects._aborting:
+                await asyncio.wait(objects._aborting, timeout=ABORT_SECONDS)
             objects._threads.shutdown(wait=False, cancel_futures=True)
 
     async def put(
         self,
         key: str,
-        data: bytes | AsyncIterable[bytes],
+        data: bytes | bytearray | memoryview | AsyncIterable[bytes],
         *,
         content_type: str = "application/octet-stream",
         if_absent: bool = False,
@@ -109,7 +119,7 @@ class Objects:
 
         Of several writers with `if_absent` exactly one succeeds.
         """
-        if isinstance(data, bytes):
+        if isinstance(data, bytes | bytearray | memoryview):
             return await self._run(
                 key, self._client.put, self.bucket, key, [data], content_type, if_absent
             )
@@ -137,40 +147,33 @@ class Objects:
             yield writer
             await writer.finish()
         except BaseException:
-            # The first error tells; parts of a server that is away are left to its own sweep.
-            with suppress(ObjectsUnavailable, ObjectNotFound):
-                await asyncio.shield(writer.abort())
+            aborting = asyncio.create_task(self._abort(writer))
+            self._aborting.add(aborting)
+            aborting.add_done_callback(self._aborting.discard)
+            # Whoever gave up waits for the clean-up only as long as it takes a server that answers.
+            await asyncio.wait({aborting}, timeout=ABORT_SECONDS)
             raise
 
-    async def read(
+    async def _abort(self, writer: Writer) -> None:
+        # The error that led here tells more; parts left on a dead server are its own to sweep.
+        with suppress(ObjectsUnavailable, ObjectNotFound, StorageFull):
+            await writer.abort()
+
+    def read(
         self,
         key: str,
         offset_bytes: int = 0,
         length_bytes: int | None = None,
         chunk_bytes: int = 1 << 20,
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         """Yield the bytes of `key` from `offset_bytes` on, `length_bytes` of them or all.
 
         One chunk is read ahead. A connection that breaks is replaced, going on at
         the next byte of the same object. Past the end there is nothing to yield.
         """
-        end_bytes = None if length_bytes is None else offset_bytes + length_bytes
-        etag, resumes = "", 0
-        while end_bytes is None or offset_bytes < end_bytes:
-            left = 0 if end_bytes is None else end_bytes - offset_bytes
-            response = await self._begin_read(key, offset_bytes, left, etag)
-            if response is None:
-                return
-            etag = response.headers.get("etag", "")
-            try:
-                async for chunk in self._chunks(response, chunk_bytes):
-                    offset_bytes += len(chunk)
-                    yield chunk
-                return
-            except (HTTPError, OSError) as error:
-                resumes += 1
-                if resumes > READ_RESUMES:
-                    raise ObjectsUnavailable(str(error)) from error
+        return reading.read(
+            self._client, self._threads, self.bucket, key, offset_bytes, length_bytes, chunk_bytes
+        )
 
     async def read_all(self, key: str, offset_bytes: int = 0, length_bytes: int = 0) -> bytes:
         """Read a small object, or `length_bytes` of one, at once."""
@@ -266,38 +269,6 @@ class Objects:
         except Exception as error:
             raise_typed(error, key)
 
-    async def _begin_read(self, key: str, offset_bytes: int, left: int, etag: str) -> Any:
-        """Open the body of a read; None when the range begins at or after the end."""
-        begin = partial(
-            self._client.get_object,
-            self.bucket,
-            key,
-            offset=offset_bytes,
-            length=left,
-            request_headers={"If-Match": etag} if etag else None,
-        )
-        loop = asyncio.get_running_loop()
-        try:
-            return await loop.run_in_executor(self._threads, begin)
-        except S3Error as error:
-            if error.code == "InvalidRange":
-                return None
-            raise_typed(error, key)
-        except Exception as error:
-            raise_typed(error, key)
-
-    async def _chunks(self, response: Any, chunk_bytes: int) -> AsyncIterator[bytes]:
-        loop = asyncio.get_running_loop()
-        read = partial(response.read, chunk_bytes, decode_content=False)
-        ahead = loop.run_in_executor(self._threads, read)
-        try:
-            while chunk := await ahead:
-                ahead = loop.run_in_executor(self._threads, read)
-                yield chunk
-        finally:
-            # A left-over read still owns the connection; whoever comes last closes it.
-            ahead.add_done_callback(lambda done: _close(done, response))
-
     async def _pages(self, prefix: str) -> AsyncIterator[Sequence[Stored]]:
         found: Iterator[Any] = self._client.list_objects(self.bucket, prefix=prefix, recursive=True)
         while page := await self._run(prefix, lambda: list(itertools.islice(found, LIST_PAGE))):
@@ -370,11 +341,3 @@ def _attachment(file_name: str) -> str:
         c if c.isascii() and c.isprintable() and c not in '"\\%' else "_" for c in file_name
     )
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(file_name, safe='')}"
-
-
-def _close(done: "asyncio.Future[bytes]", response: Any) -> None:
-    """Give a fully read connection back to the pool, and drop any other."""
-    finished = not done.cancelled() and done.exception() is None and not done.result()
-    if not finished:
-        response.close()
-    response.release_conn()

@@ -83,9 +83,7 @@ class Writer:
 
     async def abort(self) -> None:
         """Throw away what was sent; called when the block raises."""
-        for part in self._parts:
-            part.cancel()
-        # A part that is still being sent would come back to life after the abort.
+        # Not cancelled: a part whose thread is still sending would outlive the abort.
         await asyncio.gather(*self._parts, return_exceptions=True)
         if self._upload_id:
             await self._run(self.key, self._client.abort, self._bucket, self.key, self._upload_id)

@@ -21,8 +21,9 @@ from dataclasses import dataclass
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2
 
-# google.rpc.Status travels in trailing metadata, of which peers take 8 KiB in all.
-_VIOLATIONS_MAX = 16
+# google.rpc.Status travels in trailing metadata, of which peers take 8 KiB in all (`errors`).
+_VIOLATIONS_BYTES_MAX = 1200
+_FIELD_BYTES_MAX = 150
 
 
 @dataclass(frozen=True)
@@ -56,12 +57,14 @@ class RequestInvalid(Refusal):
     def status_details(self) -> Sequence[Message]:
         """Tells every broken rule, up to what fits into a status."""
         bad = error_details_pb2.BadRequest()
-        for violation in self._violations[:_VIOLATIONS_MAX]:
+        for violation in self._violations:
             bad.field_violations.add(
-                field=violation.field[:200],
-                description=violation.message[:200],
-                reason=violation.rule[:100],
+                field=cut(violation.field, _FIELD_BYTES_MAX),
+                description=cut(violation.message, _FIELD_BYTES_MAX),
+                reason=cut(violation.rule, _FIELD_BYTES_MAX),
             )
+            if bad.ByteSize() > _VIOLATIONS_BYTES_MAX:
+                break
         return (bad,)
 
 
@@ -166,3 +169,15 @@ class RateLimited(Refusal):
             f"The {self.tier} tier allows {self.limit} requests in {self.window_seconds} s;"
             f" the next is possible in {self.retry_after_seconds:.0f} s."
         )
+
+
+def cut(text: str, bytes_max: int) -> str:
+    """Shortens a text to what so many bytes hold once it is percent-encoded, as in a trailer."""
+    if not text.isascii():
+        text = text.encode(errors="replace").decode()  # lone surrogates have no encoding
+    left = bytes_max
+    for position, character in enumerate(text):
+        left -= 1 if " " <= character <= "~" else 3 * len(character.encode())
+        if left < 0:
+            return f"{text[:position]}..."
+    return text

@@ -1,7 +1,7 @@
 /** Runs against a live mesh with its edge: CHORALE_EDGE=http://127.0.0.1:7480 npm test */
 
 import assert from "node:assert/strict";
-import { createHash } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 import { test } from "node:test";
 
 import * as node from "../src/node.js";
@@ -78,10 +78,20 @@ for (const [protocol, chorale] of [
     assert.equal(node.errorInfo(error)?.domain, "ingest.chorale");
   });
 
-  test(`the operations of each service are told apart over ${protocol}`, async () => {
-    const { operations } = await chorale
-      .operationsOf("ingest")
-      .operations.listOperations({ name: "operations", pageSize: 1 });
-    assert.ok(Array.isArray(operations));
+  test(`long work is started, followed and answered over ${protocol}`, async () => {
+    const audio = await web.upload(edge, tone(660), "tone.wav");
+    const { operations, watching } = chorale.operationsOf("mastering");
+    const started = await chorale.mastering.measureLoudness({
+      audio: audio.name,
+      requestId: randomUUID(),
+    });
+    const stages: string[] = [];
+    for await (const { update } of watching.watchOperation({ name: started.name })) {
+      if (update.case === "event") stages.push(update.value.stage);
+    }
+    assert.equal(stages.at(0), "queued");
+    const ended = await operations.getOperation({ name: started.name });
+    assert.ok(ended.done);
+    assert.equal(ended.result.case, "response");
   });
 }

@@ -7,20 +7,23 @@ import grpc
 import pytest
 import signals
 from chorale.mastering.v1 import loudness_pb2, mastering_service_pb2
-from google.longrunning import operations_pb2, operations_pb2_grpc
+from chorale.operations.v1 import operations_service_pb2, operations_service_pb2_grpc
 from standing_ingest import Ingest
 
 WAIT_SECONDS = 30
 
 
-async def ended(channel: grpc.aio.Channel, operation: Any) -> Any:
-    """Waits for an operation and returns it, done."""
-    stub = operations_pb2_grpc.OperationsStub(channel)
-    request = operations_pb2.WaitOperationRequest(name=operation.name)
-    request.timeout.seconds = WAIT_SECONDS
-    done = await stub.WaitOperation(request, timeout=WAIT_SECONDS + 5)
-    assert done.done
-    return done
+async def ended(channel: grpc.aio.Channel, operation: Any) -> tuple[Any, list[str]]:
+    """Watches an operation to its end; returns it, done, and the stages it went through."""
+    stub = operations_service_pb2_grpc.OperationsServiceStub(channel)
+    request = operations_service_pb2.WatchOperationRequest(name=operation.name)
+    stages: list[str] = []
+    async for update in stub.WatchOperation(request, timeout=WAIT_SECONDS):
+        if update.HasField("operation"):
+            return update.operation, stages
+        if update.event.stage not in stages:
+            stages.append(update.event.stage)
+    raise AssertionError("the stream ended without the operation")
 
 
 def measure(audio: str, **fields: Any) -> loudness_pb2.MeasureLoudnessRequest:
@@ -31,7 +34,8 @@ def measure(audio: str, **fields: Any) -> loudness_pb2.MeasureLoudnessRequest:
 async def test_a_tone_is_measured(channel: Any, mastering: Any, ingest: Ingest) -> None:
     """A stored tone of -23 dBFS comes back as -23.0 LUFS, with what made the answer."""
     audio = ingest.put(signals.sine(-23, 5, rate_hz=48000), 48000)
-    done = await ended(channel, await mastering.MeasureLoudness(measure(audio.name)))
+    done, stages = await ended(channel, await mastering.MeasureLoudness(measure(audio.name)))
     answer = loudness_pb2.MeasureLoudnessResponse()
     assert done.response.Unpack(answer)
     assert answer.loudness.integrated_lufs == pytest.approx(-23.0, abs=0.1)
+    assert stages[-2:] == ["reading", "measuring"]

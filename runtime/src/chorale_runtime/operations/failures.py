@@ -25,6 +25,7 @@ TEMPORARY_CODES = {StatusCode.UNAVAILABLE.value[0], StatusCode.ABORTED.value[0]}
 # From another service also this: it was slow for this one call, not for our whole time.
 TEMPORARY_ANSWERS = {*TEMPORARY_CODES, StatusCode.DEADLINE_EXCEEDED.value[0]}
 TEMPORARY_ERRORS = (ProcessDied, QueueFull)
+PROCESS_DIED = (StatusCode.UNAVAILABLE, "DEPENDENCY_UNAVAILABLE")
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Speaker:
     """Says exceptions as the service's callers hear them."""
 
     def __init__(self, table: ErrorTable, domain: str) -> None:
-        self._table: ErrorTable = {**ERRORS, **table}
+        self._table: ErrorTable = {**ERRORS, **table, ProcessDied: PROCESS_DIED}
         self._domain = domain
 
     def status(self, error: BaseException) -> status_pb2.Status:
@@ -57,15 +58,27 @@ class Speaker:
         return bytes(self.status(error).SerializeToString())
 
 
+def detail_of(error: BaseException) -> str:
+    """What the log may know of an error beyond what its caller is told."""
+    return str(getattr(error, "detail", error))
+
+
 def judge(error: BaseException, run: Record, work: Work, speaker: Speaker) -> Retry | Ending:
     """Decide what the failure of an attempt leads to, by the class of its error."""
     status = speaker.status(error)
     failures = run.failures + 1
+    is_internal = status.code == StatusCode.INTERNAL.value[0]
     logger.log(
-        logging.ERROR if status.code == StatusCode.INTERNAL.value[0] else logging.INFO,
+        logging.ERROR if is_internal else logging.INFO,
         "operation_attempt_failed",
-        extra={"operation": run.name, "method": run.method, "attempt": run.attempt},
-        exc_info=error,
+        extra={
+            "operation": run.name,
+            "method": run.method,
+            "attempt": run.attempt,
+            "error": type(error).__name__,
+            "detail": detail_of(error),
+        },
+        exc_info=error if is_internal else None,
     )
     if _is_temporary(error, status, work) and failures < work.attempts_max:
         # Spread out, so that what failed together does not come back together.

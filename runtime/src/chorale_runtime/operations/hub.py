@@ -11,6 +11,7 @@ import psycopg
 from psycopg import sql
 
 from chorale_runtime.database import Database, DatabaseUnavailable
+from chorale_runtime.operations.failures import detail_of
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +54,10 @@ class Hub:
             try:
                 await self._listen_once()
             except (DatabaseUnavailable, psycopg.Error) as error:
-                logger.warning("operations_listener_lost", extra={"detail": str(error)})
+                logger.warning("operations_listener_lost", extra={"detail": detail_of(error)})
+            except ValueError:
+                # Anyone in the database may notify anything; what we cannot read is not ours.
+                logger.warning("operations_heard_nonsense", exc_info=True)
             await asyncio.sleep(RECONNECT_SECONDS)
 
     async def _listen_once(self) -> None:

@@ -24,7 +24,7 @@ from chorale_runtime.operations.sweep import Purge, Sweeper
 from chorale_runtime.operations.transitions import Policy
 from chorale_runtime.operations.work import Work
 from chorale_runtime.operations.worker import Worker
-from chorale_runtime.processes import Processes
+from chorale_runtime.processes import CPU, Processes
 
 SLOTS = 4  # of a queue, when neither its slots nor processes are given
 QUEUE_CHARACTERS_MAX = 40  # procrastinate makes a PostgreSQL channel name of it
@@ -55,7 +55,7 @@ class Operations:
         """Bring the tables up to date and begin to work.
 
         `slots` says how many operations of each queue run here at once; a queue it does
-        not name gets one per process, and one with 0 is left to other replicas. `purge` is
+        not name gets one per process or one for its device, and one with 0 is left to other replicas. `purge` is
         called with the name of each operation that is forgotten, before its row goes.
         Closing hands back what does not end within `policy.drain_seconds`.
         """
@@ -131,8 +131,10 @@ class Operations:
 def _slots(
     works: Sequence[Work], given: Mapping[str, int], processes: Processes | None
 ) -> dict[str, int]:
-    default = processes.count if processes else SLOTS
-    slots = {work.queue: given.get(work.queue, default) for work in works}
+    on_cpu = processes.count if processes else SLOTS
+    slots = {
+        work.queue: given.get(work.queue, on_cpu if work.device == CPU else 1) for work in works
+    }
     for queue in slots:
         if len(queue) > QUEUE_CHARACTERS_MAX:
             raise ValueError(

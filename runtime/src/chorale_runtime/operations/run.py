@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 from chorale_runtime import caller, deadline, traces
 from chorale_runtime.dependencies import DependencyUnavailable, StorageFull
 from chorale_runtime.operations.errors import OperationCancelled
-from chorale_runtime.operations.failures import Retry, Speaker, judge
+from chorale_runtime.operations.failures import Retry, Speaker, detail_of, judge
 from chorale_runtime.operations.ledger import Ledger, RunKey
 from chorale_runtime.operations.records import Record
 from chorale_runtime.operations.transitions import Ending
@@ -168,7 +168,7 @@ class Run:
             except STORE_AWAY as error:
                 logger.warning(
                     "operation_end_waits",
-                    extra={"operation": self.record.name, "detail": str(error)},
+                    extra={"operation": self.record.name, "detail": detail_of(error)},
                 )
             await asyncio.sleep(WRITE_RETRY_SECONDS)
 

@@ -5,11 +5,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+import grpc
 from chorale.operations.v1 import operations_service_pb2 as operations_pb
 from chorale.operations.v1 import operations_service_pb2_grpc as operations_grpc
 from google.longrunning import operations_pb2 as longrunning_pb
 from google.longrunning import operations_pb2_grpc as longrunning_grpc
 from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message_factory import GetMessageClass
 
 from chorale_runtime import caller, deadline
 from chorale_runtime.app import Service
@@ -120,17 +122,32 @@ def services(store: Store, hub: Hub) -> list[Service]:
     longrunning = longrunning_pb.DESCRIPTOR.services_by_name["Operations"]
     watching = operations_pb.DESCRIPTOR.services_by_name["OperationsService"]
     return [
-        Service(
-            longrunning,
-            LongRunningServicer(store, hub),
-            longrunning_grpc.add_OperationsServicer_to_server,
-        ),
+        Service(longrunning, LongRunningServicer(store, hub), _add_longrunning),
         Service(
             watching,
             OperationsServicer(store, hub),
             operations_grpc.add_OperationsServiceServicer_to_server,
         ),
     ]
+
+
+def _add_longrunning(servicer: LongRunningServicer, server: Any) -> None:
+    """Join contract and servicer, as today's generated code does.
+
+    The installed code is of an older generator and offers no handlers by name.
+    """
+    service = longrunning_pb.DESCRIPTOR.services_by_name["Operations"]
+    handlers = {
+        rpc.name: grpc.unary_unary_rpc_method_handler(
+            getattr(servicer, rpc.name),
+            request_deserializer=GetMessageClass(rpc.input_type).FromString,
+            response_serializer=GetMessageClass(rpc.output_type).SerializeToString,
+        )
+        for rpc in service.methods
+    }
+    generic = grpc.method_handlers_generic_handler(service.full_name, handlers)
+    server.add_generic_rpc_handlers((generic,))
+    server.add_registered_method_handlers(service.full_name, handlers)
 
 
 async def _get(store: Store, name: str) -> Record:

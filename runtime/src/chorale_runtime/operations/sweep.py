@@ -5,6 +5,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable
 
+from chorale_runtime.operations.failures import detail_of
 from chorale_runtime.operations.ledger import Ledger
 from chorale_runtime.operations.records import identity_of
 from chorale_runtime.operations.run import STORE_AWAY
@@ -43,7 +44,7 @@ class Sweeper:
             try:
                 await sweep()
             except STORE_AWAY as error:
-                logger.warning("operations_sweep_failed", extra={"detail": str(error)})
+                logger.warning("operations_sweep_failed", extra={"detail": detail_of(error)})
             except Exception:
                 logger.exception("operations_sweep_broke")
 
@@ -59,10 +60,19 @@ class Sweeper:
         if mended := await self._ledger.mend():
             logger.error("operations_without_job", extra={"count": mended})
         while names := await self._ledger.expired():
-            for name in names:
-                if self._purge is not None:
-                    # What the service keeps beside the row goes first: a purge that fails is
-                    # tried again, a row that is gone would leave it behind for ever.
-                    await self._purge(name)
-            identities = [identity_of(name) for name in names]
+            purged = [name for name in names if await self._purged(name)]
+            identities = [identity_of(name) for name in purged]
             await self._ledger.forget([identity for identity in identities if identity])
+            if len(purged) < len(names):
+                return
+
+    async def _purged(self, name: str) -> bool:
+        """Let go what the service keeps beside the row, while the row still says that it does."""
+        if self._purge is None:
+            return True
+        try:
+            await self._purge(name)
+        except Exception:
+            logger.exception("operation_purge_failed", extra={"operation": name})
+            return False
+        return True

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from procrastinate.jobs import Job as QueuedJob
 
-from chorale_runtime.operations.failures import Speaker
+from chorale_runtime.operations.failures import Speaker, detail_of
 from chorale_runtime.operations.hub import Hub
 from chorale_runtime.operations.ledger import Ledger, RunKey
 from chorale_runtime.operations.queue import JobQueue
@@ -72,7 +72,7 @@ class Worker:
             try:
                 await self._beat()
             except STORE_AWAY as error:
-                logger.warning("operations_heartbeat_failed", extra={"detail": str(error)})
+                logger.warning("operations_heartbeat_failed", extra={"detail": detail_of(error)})
             except Exception:
                 logger.exception("operations_heartbeat_broke")
             await asyncio.sleep(self._policy.heartbeat_seconds)

@@ -21,7 +21,7 @@ from chorale_ingest.sources import Segment, StoredFile
 from chorale_ingest.staging import Staging
 from chorale_ingest.tiers import Tier
 from chorale_ingest.uploads import Part, Upload, Uploads
-from chorale_ingest.worker import Decoders
+from chorale_ingest.worker import DecoderLost, Decoders
 
 logger = logging.getLogger(__name__)
 
@@ -123,13 +123,22 @@ class Finisher:
         self, sha256: str, source: StoredFile, parts: Sequence[Part], tier: Tier
     ) -> Sound:
         await self._catalogue.placing(sha256)
-        points: list[bytes] = []
-        async with self._objects.writer(sounds.pcm_key(sha256)) as pcm:
-            sink = _Sink(pcm, points)
-            decoded = await self._decoders.decode(source, sink, tier.duration_seconds)
+        try:
+            decoded, points = await self._decode(sha256, source, tier)
+        except DecoderLost as lost:  # through no fault of the file: once more
+            logger.warning("decoder_lost", extra={"sha256": sha256, "why": lost.detail})
+            decoded, points = await self._decode(sha256, source, tier)
         await self._objects.put(sounds.overview_key(sha256), b"".join(points))
         await self._objects.compose(sounds.original_key(sha256), [part.key for part in parts])
         return _sound(sha256, source.size_bytes, decoded)
+
+    async def _decode(
+        self, sha256: str, source: StoredFile, tier: Tier
+    ) -> tuple[Decoded, list[bytes]]:
+        points: list[bytes] = []
+        async with self._objects.writer(sounds.pcm_key(sha256)) as pcm:
+            sink = _Sink(pcm, points)
+            return await self._decoders.decode(source, sink, tier.duration_seconds), points
 
     async def _clean(self, upload_id: str) -> None:
         try:

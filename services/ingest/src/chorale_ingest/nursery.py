@@ -96,8 +96,11 @@ class Nursery:
         return True
 
     def _let_go(self, pid: int) -> None:
+        leash = self._leashes.get(pid)
+        if leash is None:  # it ended by itself in the same moment, and is reaped
+            return
         os.kill(pid, signal.SIGKILL)  # not reaped yet, so the pid is still this child's
-        self._selector.unregister(self._leashes[pid])
+        self._selector.unregister(leash)
 
     def _reap(self) -> None:
         while self._leashes:

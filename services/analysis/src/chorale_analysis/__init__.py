@@ -1,0 +1,1 @@
+"""Beats, chords, key, structure, stems, drums, melody and lyrics of named audio."""

@@ -1,0 +1,206 @@
+"""What is acknowledged survives: kill -9 of the service, outages of what it stands on."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from chorale.ingest.v1 import audio_pb2, upload_pb2
+from chorale_ingest.settings import Settings
+from chorale_mesh.objects import EmbeddedObjects
+from chorale_mesh.postgres import EmbeddedPostgres
+from ingest_testing import (
+    Ingest,
+    Process,
+    connected,
+    keys,
+    refusal,
+    refusal_of,
+    seen,
+    settings_on,
+    sha256,
+    song,
+    writes,
+)
+
+
+@pytest.fixture
+def process(settings: Settings, tmp_path: Path) -> Iterator[Process]:
+    """A service that may be killed."""
+    process = Process(settings, tmp_path)
+    process.start()
+    yield process
+    process.stop()
+
+
+async def resumed(process: Process, upload: str, data: bytes) -> Any:
+    """Go on as a client does: ask how it stands, write from there."""
+    async with grpc.aio.insecure_channel(process.address) as channel:
+        ingest = Ingest(channel)
+        committed = await ingest.committed(upload)
+        reply = await ingest.write(upload, data[committed:], committed, finish=True)
+        assert await ingest.original(reply.audio.name) == data
+        return reply.audio, committed
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+async def test_an_upload_survives_kill_9(process: Process, settings: Settings, seed: int) -> None:
+    """Killed at any moment, the service knows afterwards exactly what it acknowledged."""
+    data = song(100 + seed, 44100 * 100)  # 17 MiB: several parts
+    killed_at = random.Random(seed).uniform(0.05, 0.6)
+    acknowledged = 0
+    async with grpc.aio.insecure_channel(process.address) as channel:
+        ingest = Ingest(channel)
+        upload = await ingest.start(len(data), sha256=sha256(data))
+        first = data[:1_000_000]
+        acknowledged = (await ingest.write(upload.name, first)).committed_bytes
+        rest = ingest.write(upload.name, data[len(first) :], len(first), finish=True)
+        writing = asyncio.ensure_future(rest)
+        await asyncio.sleep(killed_at)
+        process.kill()
+        finished = not isinstance(
+            (await asyncio.gather(writing, return_exceptions=True))[0], grpc.aio.AioRpcError
+        )
+    process.start()
+    if not finished:
+        audio, committed = await resumed(process, upload.name, data)
+        assert acknowledged <= committed <= len(data)
+        assert audio.name == f"audio/{sha256(data)}"
+    assert await seen(lambda: not keys(settings, "uploads/"))
+
+
+async def test_kill_9_while_finishing_loses_nothing(process: Process, settings: Settings) -> None:
+    """Between the last byte and the answer there are several steps; each may be the last."""
+    data = song(110, 44100 * 60)
+    for number, delay in enumerate((0.0, 0.02, 0.05, 0.1, 0.2)):
+        file = data[: len(data) - 44 * number]  # another digest each time
+        async with grpc.aio.insecure_channel(process.address) as channel:
+            ingest = Ingest(channel)
+            upload = await ingest.start(len(file))
+            await ingest.write(upload.name, file)
+            finishing = asyncio.ensure_future(
+                ingest.write(upload.name, b"", len(file), finish=True)
+            )
+            await asyncio.sleep(delay)
+            process.kill()
+            await asyncio.gather(finishing, return_exceptions=True)
+        process.start()
+        audio, _ = await resumed(process, upload.name, file)
+        assert audio.name == f"audio/{sha256(file)}"
+    assert await seen(lambda: not keys(settings, "uploads/"))
+
+
+class Storage:
+    """Database and object storage of one test's own, that may be taken away."""
+
+    def __init__(self, folder: Path) -> None:
+        self.postgres = EmbeddedPostgres(folder / "postgres")
+        self.objects = EmbeddedObjects(folder / "objects")
+
+    def settings(self) -> Settings:
+        """Settings of a service on it."""
+        return settings_on(self.postgres.url, self.objects, "outage")
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Iterator[Storage]:
+    """Storage that may be taken away."""
+    storage = Storage(tmp_path)
+    with storage.postgres, storage.objects:
+        yield storage
+
+
+@pytest.mark.parametrize("lost", ["objects", "database"])
+async def test_an_outage_in_mid_upload_is_told_and_survived(storage: Storage, lost: str) -> None:
+    """UNAVAILABLE with a delay while storage is away; afterwards the upload goes on."""
+    part = storage.objects if lost == "objects" else storage.postgres
+    data = song(120, 44100 * 60)
+    async with connected(storage.settings()) as ingest:
+        upload = await ingest.start(len(data))
+        await ingest.write(upload.name, data[:1_000_000])
+        await asyncio.to_thread(part.kill)
+        found = await refusal(ingest.write(upload.name, data[1_000_000:], 1_000_000, finish=True))
+        assert (found.code, found.reason) == (
+            grpc.StatusCode.UNAVAILABLE,
+            "DEPENDENCY_UNAVAILABLE",
+        )
+        assert found.metadata["dependency"] == lost
+        assert "RetryInfo" in found.details
+        await asyncio.to_thread(part.start)
+        committed = await _until_answered(ingest, upload.name)
+        assert committed >= 1_000_000
+        reply = await ingest.write(upload.name, data[committed:], committed, finish=True)
+        assert await ingest.original(reply.audio.name) == data
+
+
+async def _until_answered(ingest: Ingest, upload: str) -> int:
+    for _ in range(150):
+        try:
+            return await ingest.committed(upload)
+        except grpc.aio.AioRpcError as error:
+            assert refusal_of(error).reason == "DEPENDENCY_UNAVAILABLE"
+            await asyncio.sleep(0.2)
+    raise AssertionError("The service did not recover.")
+
+
+async def test_another_replica_takes_an_upload_over(settings: Settings) -> None:
+    """The epoch is in the row: the older writer's next commit on another replica fails."""
+    data = song(130, 44100 * 30)
+    async with connected(settings) as one, connected(settings) as two:
+        upload = await one.start(len(data))
+        older = one.WriteUpload()
+        await older.write(upload_pb2.WriteUploadRequest(upload=upload.name, data=data[:1000]))
+        await asyncio.sleep(0.3)
+        audio = (await two.write(upload.name, data, finish=True)).audio
+
+        async def heartbeats() -> None:
+            while True:
+                await older.write(upload_pb2.WriteUploadRequest(offset_bytes=1000))
+                await asyncio.sleep(0.3)
+
+        beating = asyncio.ensure_future(heartbeats())
+        found = await refusal(older)
+        beating.cancel()
+        assert found.reason in ("UPLOAD_CONTENDED", "UPLOAD_NOT_FOUND")
+        assert await one.original(audio.name) == data
+
+
+async def test_the_sweep_removes_what_is_over(settings: Settings) -> None:
+    """Expired audio, abandoned uploads and their objects go by themselves, all of them."""
+    from dataclasses import replace
+
+    short = replace(
+        settings, audio_lifetime_seconds=2, upload_lifetime_seconds=2, sweep_seconds=0.2
+    )
+    async with connected(short) as ingest:
+        data = song(131)
+        audio = await ingest.store(data)
+        kept = await ingest.store(song(132))
+        await ingest.KeepAudio(audio_pb2.KeepAudioRequest(name=kept.name))
+        upload = await ingest.start(1000)
+        await ingest.write(upload.name, b"x")
+        digest = kept.name.removeprefix("audio/")
+        assert await seen(lambda: all(digest in key for key in keys(settings)))
+        assert len(keys(settings)) == 3
+        assert (await refusal(ingest.get(audio.name))).reason == "AUDIO_NOT_FOUND"
+        assert (await refusal(ingest.committed(upload.name))).reason == "UPLOAD_NOT_FOUND"
+
+
+async def test_a_stream_of_many_small_chunks_and_silences_is_stored(process: Process) -> None:
+    """Empty messages keep a stream alive and change nothing."""
+    data = song(133)
+
+    async def slowly(upload: str) -> AsyncIterator[upload_pb2.WriteUploadRequest]:
+        for request in writes(upload, data, finish=True, chunk_bytes=9000):
+            yield request
+            if not request.finish:
+                yield upload_pb2.WriteUploadRequest(offset_bytes=request.offset_bytes)
+
+    async with grpc.aio.insecure_channel(process.address) as channel:
+        ingest = Ingest(channel)
+        upload = await ingest.start(len(data))
+        audio = (await ingest.WriteUpload(slowly(upload.name))).audio
+        assert audio.name == f"audio/{sha256(data)}"
