@@ -26,19 +26,19 @@ _TEST_BYTES = bytes(range(256)) * (MEBIBYTE // 256)
 class Servicer(ingest_grpc.IngestServiceServicer):  # type: ignore[misc]
     """Answers with no work of its own, so that what is measured is the way there and back."""
 
-    async def GetUpload(self, request: Any, _context: Any) -> Any:  # noqa: N802
+    async def GetUpload(self, request: Any, _context: Any) -> Any:
         """Says something small."""
         upload = upload_pb2.Upload(name=request.name, committed_bytes=7)
         return upload_pb2.GetUploadResponse(upload=upload)
 
-    async def WriteUpload(self, requests: AsyncIterator[Any], _context: Any) -> Any:  # noqa: N802
+    async def WriteUpload(self, requests: AsyncIterator[Any], _context: Any) -> Any:
         """Takes chunks and forgets them."""
         size = 0
         async for request in requests:
             size += len(request.data)
         return upload_pb2.WriteUploadResponse(committed_bytes=size)
 
-    async def ReadBytes(self, request: Any, _context: Any) -> AsyncIterator[Any]:  # noqa: N802
+    async def ReadBytes(self, request: Any, _context: Any) -> AsyncIterator[Any]:
         """Sends `length_bytes` in chunks of the size that `offset_bytes` says."""
         left, chunk_bytes = request.length_bytes, request.offset_bytes
         while left > 0:

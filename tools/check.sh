@@ -29,5 +29,5 @@ step lint ruff check .
 step imports lint-imports
 step locks python tools/lock.py --check
 step docs python tools/docs.py --check
-step types mypy $(ls -d protos/*.py runtime/src client/src mesh/src audio/src services/*/src tools bench tests 2>/dev/null)
+step types mypy $(ls -d protos/*.py runtime/src client/src mesh/src audio/src services/*/src tools bench tests */tests services/*/tests conftest.py 2>/dev/null)
 exit $failed

@@ -75,14 +75,10 @@ def _errors(_: str) -> str:
 
 
 def _commands(_: str) -> str:
-    click = importlib.import_module("click")
-    group = importlib.import_module("chorale_client.command.main").main
-    context = click.Context(group, info_name="chorale")
-    rows = ["| command | does |", "|---|---|"]
-    for name in sorted(group.list_commands(context)):
-        command = group.get_command(context, name)
-        rows.append(f"| `chorale {name}` | {command.get_short_help_str(limit=120)} |")
-    return "\n".join(rows)
+    main = importlib.import_module("chorale_client.command.main")
+    helps = {name: text for name, (_, text) in {**main.ELSEWHERE, **main.COMMANDS}.items()}
+    rows = [f"| `chorale {name}` | {text} |" for name, text in helps.items()]
+    return "\n".join(["| command | does |", "|---|---|", *rows])
 
 
 def _described(name: str) -> FileDescriptorProto:

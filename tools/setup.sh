@@ -56,6 +56,12 @@ done
 
 say "installing locked packages for: $SERVICES (the first time takes some minutes)"
 pip install --no-deps $locks
+torch=$(cat services/*/requirements.lock | grep '^torch==' | sort -u)
+if .venv/bin/python -m pip show --quiet torch 2>/dev/null && ! .venv/bin/python -c 'import torch' 2>/dev/null; then
+  # The locks are those of the CPU build. Where the build on offer is another, it names what it needs.
+  say "installing what this build of $torch asks for"
+  pip install "$torch"
+fi
 if [ -n "$sources" ] && ! pip show $(sed -n 's/==.*//p' ${sources# -r }) >/dev/null 2>&1; then
   say "compiling what is only published as source"
   # The published C files are of 2018: Cython writes them anew. The cache may hold a build for another numpy.

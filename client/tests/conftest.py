@@ -1,7 +1,7 @@
 """Fixtures of the client's tests: a memory ingest on a real socket, and a client of it."""
 
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,8 +9,10 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))  # the suite's own modules; tests are no package
 
 from chorale_client import AsyncChorale
-from loopback import PATIENCE, Served, serving
+from chorale_client.background import Background
+from loopback import PATIENCE, Served, SmallMesh, serving
 from memory_ingest import MemoryIngest
+from memory_mastering import MemoryMastering
 
 
 @pytest.fixture
@@ -26,3 +28,15 @@ async def chorale(served: Served) -> AsyncIterator[AsyncChorale]:
     """A client of that server."""
     async with AsyncChorale(served.address, patience=PATIENCE) as client:
         yield client
+
+
+@pytest.fixture
+def small_mesh() -> Iterator[SmallMesh]:
+    """Memory ingest and mastering behind one port, served from a loop in another thread."""
+    background = Background()
+    mesh = SmallMesh(MemoryIngest(), MemoryMastering())
+    server = serving(mesh.ingest.add_to, mesh.mastering.add_to, mesh.health.add_to)
+    mesh.port = background.run(server.__aenter__)
+    yield mesh
+    background.run(server.__aexit__, None, None, None)
+    background.close()

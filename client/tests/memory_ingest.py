@@ -2,7 +2,6 @@
 
 `laws_upload.py` holds it to what it stands for: the same laws run against the real ingest.
 """
-# ruff: noqa: N802 - gRPC names the methods
 
 import asyncio
 import hashlib
@@ -95,7 +94,7 @@ class MemoryIngest(ingest_service_pb2_grpc.IngestServiceServicer):
         self.audio: dict[tuple[str, str], StoredAudio] = {}
         self.received_bytes = 0  # of `data`, over all streams: what a resume sent twice shows here
         self.streams = 0
-        self.failures: deque[status_pb2.Status] = deque()  # the next calls answer with these
+        self.failures: deque[status_pb2.Status | None] = deque()  # the next calls' ends; None: well
         self.metadata: list[dict[str, str]] = []  # what the calls carried
         self.chunk_seconds = 0.0  # slows reading down
 
@@ -302,8 +301,9 @@ class MemoryIngest(ingest_service_pb2_grpc.IngestServiceServicer):
         """Notes the call, fails it when that is planned, and says who makes it."""
         metadata = dict(context.invocation_metadata() or ())
         self.metadata.append(metadata)
-        if self.failures:
-            await abort(context, self.failures.popleft())
+        failure = self.failures.popleft() if self.failures else None
+        if failure is not None:
+            await abort(context, failure)
         return str(metadata.get("authorization", "Bearer local")).removeprefix("Bearer ")
 
     async def _upload(self, name: str, owner: str, context: Any) -> StoredUpload:

@@ -2,7 +2,6 @@
 
 operations: idempotent by request_id, rejoinable by sequence, cancelled for good.
 """
-# ruff: noqa: N802 - gRPC names the methods
 
 import asyncio
 import uuid

@@ -23,24 +23,16 @@ from chorale_client import (
     Operations,
     RequestError,
 )
-from chorale_client.background import Background
-from loopback import PATIENCE, serving
-from memory_ingest import MemoryIngest
-from memory_mastering import MemoryMastering
+from loopback import PATIENCE, SmallMesh
 from songs import pcm, song
 
 WAV = song(1)
 
 
 @pytest.fixture
-def address() -> Iterator[str]:
-    """Memory ingest and mastering, served from a loop in another thread."""
-    background = Background()
-    server = serving(MemoryIngest().add_to, MemoryMastering().add_to)
-    port = background.run(server.__aenter__)
-    yield f"127.0.0.1:{port}"
-    background.run(server.__aexit__, None, None, None)
-    background.close()
+def address(small_mesh: SmallMesh) -> str:
+    """Where ingest and mastering answer."""
+    return small_mesh.address
 
 
 @pytest.fixture

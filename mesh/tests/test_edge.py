@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -27,10 +28,15 @@ Curl = Callable[..., str]
 
 
 @pytest.fixture(scope="module")
-def edge(make_mesh: Callable[..., Any]) -> str:
-    """The address of the edge of a running mesh."""
+def mesh(make_mesh: Callable[..., Any]) -> Any:
+    """A running mesh with an edge."""
     pytest.importorskip("envoy", reason="NOT MEASURED: the edge extra is not installed")
-    mesh = make_mesh("--only", "ingest,mastering", "--edge").start()
+    return make_mesh("--only", "ingest,mastering", "--edge").start()
+
+
+@pytest.fixture(scope="module")
+def edge(mesh: Any) -> str:
+    """The address of that edge."""
     return str(mesh.told["edge"]["address"])
 
 
@@ -126,12 +132,20 @@ def test_an_error_of_a_service_is_json_with_its_reason(curl: Curl) -> None:
     ("path", "arguments", "status", "code"),
     [
         ("/v1/nothing", (), 404, 5),
+        ("/v1/generation/engines", (), 404, 5),
         ("/v1/audio?no_such_field=1", (), 400, 3),
         ("/v1/audio:import", ("-d", "{not json"), 400, 3),
         ("/v1/audio", ("-H", "origin: https://elsewhere.example"), 403, 7),
         ("/v1/audio", ("-H", "host: elsewhere.example"), 403, 7),
     ],
-    ids=["unknown path", "unknown field", "bad JSON", "foreign page", "foreign name"],
+    ids=[
+        "unknown path",
+        "absent service",
+        "unknown field",
+        "bad JSON",
+        "foreign page",
+        "foreign name",
+    ],
 )
 def test_an_error_of_the_edge_itself_is_json_too(
     curl: Curl, path: str, arguments: tuple[str, ...], status: int, code: int
@@ -237,3 +251,23 @@ def test_the_node_client_works_over_grpc_and_grpc_web(edge: str) -> None:
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_killed_edge_comes_back(mesh: Any, curl: Curl, eventually: Callable[..., None]) -> None:
+    """kill -9 of Envoy: it answers again at the same address."""
+    before = mesh.pids()["edge"]
+    os.kill(before, signal.SIGKILL)
+    eventually(lambda: mesh.pids()["edge"] != before, 30)
+    assert curl("/healthz", "-w", "%{http_code}") == "200"
+
+
+def test_a_killed_service_is_away_for_a_moment_only(
+    mesh: Any, curl: Curl, eventually: Callable[..., None]
+) -> None:
+    """While a service is down the edge says UNAVAILABLE in JSON; then it serves again."""
+    before = mesh.pids()["mastering"]
+    os.kill(before, signal.SIGKILL)
+    answer = json.loads(curl("/v1/mastering/engines"))
+    assert "engines" in answer or answer["code"] == 14
+    eventually(lambda: mesh.pids()["mastering"] != before, 30)
+    eventually(lambda: "engines" in json.loads(curl("/v1/mastering/engines")), 10)

@@ -81,7 +81,7 @@ def add(servicer: Servicer, server: Any) -> None:
 async def build(settings: Settings) -> AsyncIterator[App]:
     """Open what the service stands on."""
     policy = Policy(
-        stalled_seconds=3.0, heartbeat_seconds=0.7, sweep_seconds=0.5, drain_seconds=1.0
+        stalled_seconds=2.5, heartbeat_seconds=0.6, sweep_seconds=0.4, drain_seconds=1.0
     )
     async with (
         Database.open(settings.database_url, "test") as database,

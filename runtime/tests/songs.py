@@ -1,5 +1,6 @@
 """A server for tests: one method of each cardinality, answered by whatever a test hands in."""
 
+import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -19,6 +20,9 @@ from chorale_runtime.lifecycle import RunningServer, running
 from chorale_runtime.probes import Probe
 from chorale_runtime.settings import ServerSettings
 from google.rpc import error_details_pb2, status_pb2
+
+# gRPC's care for forked processes breaks the programs that fixtures start; read at first use.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 UPLOAD = "uploads/5d0c0000-0000-4000-8000-000000000000"
 AUDIO = f"audio/{'0' * 64}"
@@ -44,19 +48,19 @@ class Ingest(ingest_service_pb2_grpc.IngestServiceServicer):  # type: ignore[mis
     def __init__(self, songs: Songs) -> None:
         self._songs = songs
 
-    async def GetUpload(self, request: Any, context: Any) -> Any:  # noqa: N802
+    async def GetUpload(self, request: Any, context: Any) -> Any:
         """unary_unary"""
         await self._songs.before(request, context)
         return upload_pb2.GetUploadResponse(upload=upload_pb2.Upload(name=request.name))
 
-    async def ReadBytes(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802
+    async def ReadBytes(self, request: Any, context: Any) -> AsyncIterator[Any]:
         """unary_stream"""
         await self._songs.before(request, context)
         yield reading_pb2.ReadBytesResponse(data=b"first")
         await self._songs.after(request, context)
         yield reading_pb2.ReadBytesResponse(data=b"second")
 
-    async def WriteUpload(self, requests: Any, context: Any) -> Any:  # noqa: N802
+    async def WriteUpload(self, requests: Any, context: Any) -> Any:
         """stream_unary"""
         await self._songs.before(None, context)
         size = 0
@@ -73,7 +77,7 @@ class Mastering(mastering_service_pb2_grpc.MasteringServiceServicer):  # type: i
     def __init__(self, songs: Songs) -> None:
         self._songs = songs
 
-    async def MeterStream(self, requests: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802
+    async def MeterStream(self, requests: Any, context: Any) -> AsyncIterator[Any]:
         """stream_stream"""
         await self._songs.before(None, context)
         revision = 0

@@ -10,12 +10,13 @@ from typing import Any
 import operations_work as service
 import psycopg
 import pytest
-from chorale_runtime import caller, refusals, traces
+from chorale_runtime import caller, metrics, refusals, traces
 from chorale_runtime.operations import (
     OperationNotFound,
     PageTokenInvalid,
     Policy,
     RequestIdReused,
+    sweep,
 )
 from chorale_runtime.operations.paging import Filter
 from chorale_runtime.operations.work import Notes
@@ -425,6 +426,28 @@ async def test_the_trace_goes_through_the_queue(database_url: str) -> None:
             begun = await mesh.start(request("echo", value=1))
         await mesh.wait(begun.name)
     assert seen == [span.trace_id]
+
+
+def _metrics() -> str:
+    return metrics.exposition().decode()
+
+
+async def test_queues_and_attempts_are_measured(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prometheus is told what waits and how attempts ended."""
+    monkeypatch.setattr(sweep, "MEASURE_SECONDS", 0.1)
+    async with service.serving(database_url, slots=0) as idle:
+        await idle.start(request("echo", value=1))
+        await asyncio.sleep(0.5)
+    assert 'chorale_test_operations_waiting_count{queue="test.cpu"} 1.0' in _metrics()
+    async with service.serving(database_url) as mesh:
+        for _ in range(2):
+            await mesh.wait((await mesh.start(request("echo", value=1))).name)
+    told = _metrics()
+    labels = f'ending="succeeded",method="{service.METHOD}"'
+    assert f"chorale_test_operations_attempts_total{{{labels}}}" in told
+    assert 'chorale_test_operations_running_count{queue="test.cpu"} 0.0' in told
 
 
 async def test_shutting_down_hands_work_back(database_url: str) -> None:

@@ -49,7 +49,7 @@ class Replica:
     database_url: str
     directory: Path
     name: str
-    process: subprocess.Popen[bytes] | None = None
+    process: Any = None
 
     def start(self) -> None:
         """Start it; it binds a port of its own."""
@@ -74,8 +74,7 @@ class Replica:
     @property
     def pid(self) -> int:
         """Its process."""
-        assert self.process is not None
-        return self.process.pid
+        return int(self.process.pid)
 
     def children(self) -> list[int]:
         """The processes that compute for it."""
@@ -93,9 +92,8 @@ class Replica:
 
     def end(self, number: int) -> int:
         """Send it a signal and wait; return the exit status."""
-        assert self.process is not None
         self.process.send_signal(number)
-        return self.process.wait(20)
+        return int(self.process.wait(20))
 
 
 @dataclass
@@ -108,14 +106,18 @@ class Caller:
 
     async def to(self, address: str) -> None:
         """Call this address from now on."""
-        if self.channel is not None:
-            await self.channel.close()
+        await self.close()
         self.address = address
         options = [
             ("grpc.initial_reconnect_backoff_ms", 100),
             ("grpc.max_reconnect_backoff_ms", 300),
         ]
         self.channel = grpc.aio.insecure_channel(address, options=options)
+
+    async def close(self) -> None:
+        """Call no more."""
+        if self.channel is not None:
+            await self.channel.close()
 
     async def start(self, request_id: str, asked: Struct) -> str:
         """Start an operation, again and again with the same request_id until it is accepted."""
@@ -256,14 +258,17 @@ async def caller(replica: Replica) -> AsyncIterator[Caller]:
     made = Caller()
     await made.to(await replica.address())
     yield made
-    assert made.channel is not None
-    await made.channel.close()
+    await made.close()
 
 
 def _reason(operation: Any) -> str:
     info = error_details_pb2.ErrorInfo()
     assert any(detail.Unpack(info) for detail in operation.error.details), operation
     return str(info.reason)
+
+
+def _attempts(caller: Caller) -> set[int]:
+    return {what.attempt for kind, _, what in caller.history if kind == "event"} - {0}
 
 
 def _mixed(count: int, seed: int) -> list[Struct]:
@@ -338,12 +343,30 @@ async def test_another_replica_takes_over(database_url: str, tmp_path: Path) -> 
         await caller.to(await second.address())
         await _all_end(caller, accepted)
         assert time.monotonic() - killed < TAKE_OVER_SECONDS + 4
-        assert caller.channel is not None
-        await caller.channel.close()
-    second_attempts = [
-        what for kind, _, what in caller.history if kind == "event" and what.attempt == 2
-    ]
-    assert second_attempts, "nothing was taken over"
+        await caller.close()
+    assert 2 in _attempts(caller), "nothing was taken over"
+
+
+async def test_a_sleeper_that_wakes_up_is_not_believed(database_url: str, tmp_path: Path) -> None:
+    """A replica that is frozen and taken over, and then goes on, changes nothing any more."""
+    async with replicas(database_url, tmp_path, 2) as (first, second):
+        caller = Caller()
+        await asyncio.gather(first.address(), second.address())
+        await caller.to(await first.address())
+        accepted = await _accept(caller, [service.request("sleep", seconds=1.5)] * 6)
+        await asyncio.sleep(0.5)
+        first.process.send_signal(signal.SIGSTOP)
+        await caller.to(await second.address())
+        following = asyncio.ensure_future(_all_end(caller, accepted))
+        await asyncio.sleep(5.0)
+        first.process.send_signal(signal.SIGCONT)
+        await following
+        await asyncio.sleep(0.5)
+        for name in accepted:
+            await caller.look(name)
+        check(caller.history)
+        await caller.close()
+    assert _attempts(caller) == {1, 2}, "nothing was taken over"
 
 
 async def test_killing_postgresql_loses_nothing(
@@ -365,8 +388,7 @@ async def test_killing_postgresql_loses_nothing(
 
         more, _ = await asyncio.gather(_accept(caller, _mixed(12, seed=4)), kill_and_start())
         await _all_end(caller, accepted | more)
-        assert caller.channel is not None
-        await caller.channel.close()
+        await caller.close()
     # The service itself lived through it, and the long run with it: one attempt was enough.
     long_run = list(accepted)[-1]
     ends = [what for kind, name, what in caller.history if kind == "look" and name == long_run]
@@ -389,8 +411,7 @@ async def test_a_politely_stopped_service_hands_its_work_on(
         ended = [await caller.follow(name) for name in accepted]
         assert {_reason(operation) for operation in ended} == {"OPERATION_CANCELLED"}
         check(caller.history)
-        assert caller.channel is not None
-        await caller.channel.close()
+        await caller.close()
 
 
 async def test_fifty_duplicates_over_the_wire_are_one_operation(caller: Caller) -> None:

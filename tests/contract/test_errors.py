@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
+import grpc
 import pytest
 from chorale_runtime import errors
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
@@ -15,8 +16,10 @@ SERVICES = ("ingest", "analysis", "fingerprint", "mastering", "generation")
 CODE = re.compile(r"`([A-Z_]+)`")
 
 
-def _tables() -> dict[str, Mapping[type[Exception], tuple[object, str]]]:
-    tables = {"runtime": errors.RUNTIME_ERRORS}
+def _tables() -> dict[str, Mapping[type[BaseException], tuple[grpc.StatusCode, str]]]:
+    tables: dict[str, Mapping[type[BaseException], tuple[grpc.StatusCode, str]]] = {
+        "runtime": errors.RUNTIME_ERRORS
+    }
     for service in SERVICES:
         if find_spec(f"chorale_{service}") is not None:
             tables[service] = importlib.import_module(f"chorale_{service}.servicer").ERRORS

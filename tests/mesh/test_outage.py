@@ -40,10 +40,11 @@ def _song(seconds: float, seed: int) -> bytes:
 
 def _kill(mesh: RunningMesh, part: str) -> None:
     """kill -9 to a part and all it started, as the kernel does when memory is out."""
-    process = psutil.Process(int(mesh.record()["parts"][part]["pid"]))
-    for victim in [*process.children(recursive=True), process]:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            os.kill(victim.pid, signal.SIGKILL)
+    with contextlib.suppress(psutil.NoSuchProcess):  # it is dead already
+        process = psutil.Process(int(mesh.record()["parts"][part]["pid"]))
+        for victim in [*process.children(recursive=True), process]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(victim.pid, signal.SIGKILL)
 
 
 def _until_answered(ask: Callable[[], object]) -> list[ChoraleError]:
@@ -96,8 +97,7 @@ def test_an_upload_outlives_the_death_of_everything(outage_mesh: RunningMesh) ->
         for part in ("ingest", "S3", "PostgreSQL"):
             if stop_killing.wait(0.3 + draw.random()):
                 return
-            with contextlib.suppress(psutil.NoSuchProcess):
-                _kill(outage_mesh, part)
+            _kill(outage_mesh, part)
             if stop_killing.wait(6):
                 return
 

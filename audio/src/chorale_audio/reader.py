@@ -4,13 +4,13 @@ from collections.abc import AsyncIterator
 
 import grpc
 import numpy as np
-import soxr
 from chorale.ingest.v1 import audio_pb2, ingest_service_pb2_grpc
 from chorale_runtime.objects import Objects
 
 from chorale_audio.answers import raise_typed
 from chorale_audio.failures import SpanPastEnd
-from chorale_audio.pcm import Encoding, Samples, Signal, decoded, mixed
+from chorale_audio.pcm import Encoding, Samples, Signal, decoded
+from chorale_audio.shaping import Shaper
 from chorale_audio.source import BLOCK_FRAMES, Source, Span, Store
 
 _ENCODINGS = {
@@ -98,35 +98,3 @@ class AudioReader:
         shaper = Shaper(source, rate, mono)
         parts = [shaper.push(block) async for block in self.read(source)]
         return Signal(np.concatenate([*parts, shaper.finish()]), shaper.sample_rate_hz)
-
-
-class Shaper:
-    """Brings blocks to one channel and another rate, as they come."""
-
-    def __init__(self, source: Source, rate: int | None, mono: bool) -> None:
-        self.sample_rate_hz = rate or source.sample_rate_hz
-        self.channel_count = 1 if mono else source.channel_count
-        self._mono = mono
-        self._resampler = None
-        if self.sample_rate_hz != source.sample_rate_hz:
-            self._resampler = soxr.ResampleStream(
-                source.sample_rate_hz, self.sample_rate_hz, self.channel_count, "float32", "HQ"
-            )
-
-    def push(self, block: Samples) -> Samples:
-        """Shapes the next block; what the resampler holds back comes later."""
-        if self._mono:
-            block = mixed(block)
-        if self._resampler is None:
-            return block
-        return self._shaped(self._resampler.resample_chunk(np.ascontiguousarray(block)))
-
-    def finish(self) -> Samples:
-        """What the resampler held back."""
-        empty = np.zeros((0, self.channel_count), np.float32)
-        if self._resampler is None:
-            return empty
-        return self._shaped(self._resampler.resample_chunk(empty, last=True))
-
-    def _shaped(self, block: Samples) -> Samples:
-        return block.reshape(-1, self.channel_count)

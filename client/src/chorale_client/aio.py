@@ -23,7 +23,7 @@ from chorale.ingest.v1.upload_pb2 import AudioDetails
 from chorale.ingest.v1.usage_pb2 import GetUsageRequest, GetUsageResponse
 from google.protobuf.message import Message
 
-from chorale_client import addresses, credentials, reading, services
+from chorale_client import addresses, credentials, reading, services, tracing
 from chorale_client.credentials import Token
 from chorale_client.download import download
 from chorale_client.line import ChannelFactory, Metadata
@@ -160,9 +160,12 @@ class AsyncChorale:
         """
         deadline = self._transfer_deadline(timeout_seconds)
         details = AudioDetails(title=title, tags=tags, privacy=privacy, keep_cover=keep_cover)
-        async with opened(source, size_bytes) as bytes_in:
-            order = Order(bytes_in, details, file_name or bytes_in.file_name, request_id, progress)
-            return await upload(self.ingest, order, deadline)
+        with tracing.one_trace():
+            async with opened(source, size_bytes) as bytes_in:
+                order = Order(
+                    bytes_in, details, file_name or bytes_in.file_name, request_id, progress
+                )
+                return await upload(self.ingest, order, deadline)
 
     async def get(
         self,

@@ -14,7 +14,8 @@ import grpc
 from google.protobuf.message import Message
 
 from chorale_client import tracing
-from chorale_client.errors import MeshNotFoundError, UnavailableError
+from chorale_client.errors import ChoraleError, MeshNotFoundError
+from chorale_client.failures import is_of_transport
 from chorale_client.line import Line, Metadata
 from chorale_client.patience import Backoff, Deadline
 
@@ -88,9 +89,9 @@ class UnaryUnary(Rpc, Generic[Q, A]):
         while True:
             try:
                 return await self._once(request, deadline.left_seconds, metadata)
-            except MeshNotFoundError:
-                raise  # it was waited for already
-            except UnavailableError as error:
+            except ChoraleError as error:
+                if isinstance(error, MeshNotFoundError) or not is_of_transport(error):
+                    raise  # the first contact was waited for already
                 await backoff.wait(error, retries)
 
     async def _once(self, request: Q, timeout: float, metadata: Metadata) -> A:

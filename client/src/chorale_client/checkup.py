@@ -53,12 +53,10 @@ async def examine(
         for finding in _processes(mesh_file):
             yield finding
         yield _disk(home_dir)
-    reached = []
-    for name in chorale.services:
-        finding = await _health(chorale, name)
-        reached += [name] if finding.ok else []
+    findings = await asyncio.gather(*(_health(chorale, name) for name in chorale.services))
+    for finding in findings:
         yield finding
-    if "ingest" in reached:
+    if any(finding.ok and finding.check == "ingest" for finding in findings):
         finding, tier = await _identity(chorale)
         yield finding
         if round_trip or (round_trip is None and tier == "local"):

@@ -56,7 +56,15 @@ def is_passing(error: ChoraleError) -> bool:
     if isinstance(error, QuotaError):
         delay = error.retry_after_seconds
         return delay is not None and delay <= QUOTA_WAIT_SECONDS_MAX
-    # Without a reason no server of the mesh made this error: the way to it broke.
+    return is_of_transport(error)
+
+
+def is_of_transport(error: ChoraleError) -> bool:
+    """Whether nobody could answer: the service is away, or the way to it broke.
+
+    An error without a reason was made by no server of the mesh. A server that is killed, for one,
+    leaves CANCELLED behind.
+    """
     broken = not error.reason and error.code in ("INTERNAL", "UNKNOWN", "CANCELLED")
     return broken or isinstance(error, UnavailableError)
 

@@ -65,9 +65,11 @@ _OPTIONS = (
 def dial(address: Address, credentials: Credentials) -> grpc.aio.Channel:
     """A channel to `address`: balanced over everything its name resolves to."""
     secure = credentials.channel_credentials(address)
+    # gRPC obeys http_proxy even for 127.0.0.1; no proxy knows the way to this machine's loopback.
+    options = (*_OPTIONS, ("grpc.enable_http_proxy", 0)) if address.is_local else _OPTIONS
     if secure is None:
-        return grpc.aio.insecure_channel(address.target, options=_OPTIONS)
-    return grpc.aio.secure_channel(address.target, secure, options=_OPTIONS)
+        return grpc.aio.insecure_channel(address.target, options=options)
+    return grpc.aio.secure_channel(address.target, secure, options=options)
 
 
 class Line:
@@ -107,6 +109,7 @@ class Line:
             *self._metadata,
             *await self._credentials.metadata(),
             ("traceparent", traceparent),
+            ("chorale-service", self.service),  # for an edge: what all services serve, whose is it
         )
 
     def failure(self, error: grpc.aio.AioRpcError, traceparent: str) -> ChoraleError:

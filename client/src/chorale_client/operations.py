@@ -166,7 +166,7 @@ class AsyncOperations:
         )
         for one, answer in zip(asked, answers, strict=True):
             if isinstance(answer, operations_pb2.Operation):
-                return AsyncOperation(self._mesh, one, answer)
+                return _found(self._mesh, one, answer)
         raise _most_telling(name, answers)
 
     def adopt(self, rpc: Any, state: operations_pb2.Operation) -> AsyncOperation[Message]:
@@ -177,19 +177,16 @@ class AsyncOperations:
         self, service: str = "", query: str = "", page_size: int = PAGE_SIZE
     ) -> AsyncGenerator[AsyncOperation[Message]]:
         """The caller's operations, service by service, as each orders them."""
+        seen: set[str] = set()  # one address may serve many services
         for one in [service] if service else self._mesh.services:
-            token = ""
-            while True:
-                page = await self._mesh.longrunning(one).ListOperations(
-                    operations_pb2.ListOperationsRequest(
-                        name="operations", filter=query, page_size=page_size, page_token=token
-                    )
-                )
-                for state in page.operations:
-                    yield AsyncOperation(self._mesh, one, state)
-                token = page.next_page_token
-                if not token:
-                    break
+            try:
+                async for operation in self._of_service(one, query, page_size):
+                    if operation.name not in seen:
+                        seen.add(operation.name)
+                        yield operation
+            except NotServedError:  # a service without long work has no operations
+                if service:
+                    raise
 
     async def delete(self, name: str, service: str = "") -> None:
         """Forgets an ended operation and its answer."""
@@ -197,6 +194,32 @@ class AsyncOperations:
         await self._mesh.longrunning(found.service).DeleteOperation(
             operations_pb2.DeleteOperationRequest(name=name)
         )
+
+    async def _of_service(
+        self, service: str, query: str, page_size: int
+    ) -> AsyncGenerator[AsyncOperation[Message]]:
+        request = operations_pb2.ListOperationsRequest(
+            name="operations", filter=query, page_size=page_size
+        )
+        while True:
+            page = await self._mesh.longrunning(service).ListOperations(request)
+            for state in page.operations:
+                yield _found(self._mesh, service, state)
+            request.page_token = page.next_page_token
+            if not request.page_token:
+                return
+
+
+def _found(mesh: "Mesh", asked: str, state: operations_pb2.Operation) -> AsyncOperation[Message]:
+    """An operation with the service that its metadata names: where many share an address, the
+
+    one that was asked may not be the one that has it.
+    """
+    operation: AsyncOperation[Message] = AsyncOperation(mesh, asked, state)
+    named = services.of_method(operation.metadata.method)
+    if named in mesh.found:
+        operation.service = named
+    return operation
 
 
 def _most_telling(name: str, answers: "list[Any]") -> BaseException:

@@ -12,7 +12,8 @@ from typing import IO, Protocol, TypeGuard
 
 from chorale_client.errors import RequestError
 
-HASH_SLICE_BYTES = 16 << 20  # between two slices a cancelled upload can stop
+HASH_SLICE_BYTES = 64 << 20  # between two slices a cancelled upload can stop
+HASH_READ_BYTES = 256 << 10  # small enough for the cache, and to be had without fresh pages
 SPOOL_MEMORY_BYTES = 32 << 20  # a stream is kept in memory up to here, then on disk
 
 Uploadable = (
@@ -106,7 +107,12 @@ class InFile:
         return digest.hexdigest()
 
     def _hash_slice(self, digest: "hashlib._Hash", offset_bytes: int) -> None:
-        digest.update(self._read(offset_bytes, HASH_SLICE_BYTES))
+        left = min(HASH_SLICE_BYTES, self.size_bytes - offset_bytes)
+        with self._lock:
+            self._file.seek(self._begin + offset_bytes)
+            while left > 0 and (piece := self._file.read(min(HASH_READ_BYTES, left))):
+                digest.update(piece)
+                left -= len(piece)
 
     def _read(self, offset_bytes: int, length_bytes: int) -> bytes:
         with self._lock:

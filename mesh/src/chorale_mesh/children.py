@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 from chorale_mesh import launcher
 

@@ -6,7 +6,7 @@ import base64
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from chorale_client.services import full_name
+from chorale_client.services import SERVICES, full_name
 from google.protobuf import descriptor_pb2
 
 from chorale_mesh import edge_routes
@@ -114,6 +114,7 @@ def _virtual_host(names: Sequence[str], image: descriptor_pb2.FileDescriptorSet)
             _preflight_route(names[0]),
             *(_rest_route(route) for route in edge_routes.rest_routes(image, names)),
             *_grpc_routes(image, names),
+            *_absent_routes(names),
             _answer(
                 {"prefix": "/"},
                 404,
@@ -171,6 +172,15 @@ def _grpc_routes(image: descriptor_pb2.FileDescriptorSet, names: Sequence[str]) 
         for name in names:
             header = {"name": SERVICE_HEADER, "string_match": {"exact": name}}
             yield _pass({"prefix": f"/{full}/", "headers": [header]}, name)
+
+
+def _absent_routes(names: Sequence[str]) -> Iterator[Config]:
+    """Calls for services of the mesh that were not started."""
+    for name in SERVICES:
+        if name not in names:
+            text = f"The service {name} does not run behind this edge. `chorale up` starts it."
+            yield _answer({"prefix": f"/chorale.{name}."}, 404, text)
+            yield _answer({"prefix": f"/v1/{name}/"}, 404, text)
 
 
 def _pass(match: Config, name: str) -> Config:

@@ -10,6 +10,7 @@ import ctypes
 import json
 import os
 import signal
+import subprocess
 import sys
 
 _PR_SET_PDEATHSIG = 1
@@ -50,7 +51,14 @@ def start_mark(pid: int) -> str:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
             return f"{file.read().strip()}:{started_ticks}"
     except (FileNotFoundError, ProcessLookupError):
-        return "" if os.path.isdir("/proc/self") else f"{pid}"
+        return "" if os.path.isdir("/proc/self") else _start_mark_of_ps(pid)
+
+
+def _start_mark_of_ps(pid: int) -> str:
+    """The same where there is no /proc."""
+    asked = ["/bin/ps", "-o", "lstart=", "-p", str(pid)]
+    done = subprocess.run(asked, capture_output=True, text=True, check=False)  # noqa: S603
+    return done.stdout.strip()
 
 
 if __name__ == "__main__":

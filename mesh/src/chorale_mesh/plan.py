@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 from chorale_mesh.errors import (
     MeshError,

@@ -57,7 +57,7 @@ class ServicePart:
         self._state = surroundings.state / "services"
         self._program = Program(
             name=plan.name,
-            arguments=[sys.executable, "-m", f"chorale_{plan.name}"],
+            arguments=[sys.executable, "-P", "-m", f"chorale_{plan.name}"],
             environment=_environment(plan, surroundings, self._announce_file, settings),
             directory=self._state,
         )

@@ -95,6 +95,8 @@ class Supervisor:
             await self.edge.start()
         self._tell_world()
         self._keepers = [asyncio.create_task(self._keep(part)) for part in self.parts]
+        for keeper in self._keepers:
+            keeper.add_done_callback(self._mourn)
 
     async def _start_foundation(self) -> str:
         """Starts, or checks, the database and the object storage; answers the database's URL."""
@@ -155,6 +157,11 @@ class Supervisor:
             self._tell(f"{part.name} is back at {part.address}")
             self._tell_world()
 
+    def _mourn(self, keeper: asyncio.Task[None]) -> None:
+        """A keeper never ends by itself; one that did must not do so unheard."""
+        if not keeper.cancelled() and (error := keeper.exception()) is not None:
+            self._tell(f"a part is no longer watched: {error!r}. Stop the mesh and start it again.")
+
     async def _start_again(self, part: Part, back_off: float) -> float:
         """Tries until it runs; answers how long to wait when it ends again soon."""
         while True:
@@ -162,7 +169,7 @@ class Supervisor:
             back_off = min(2 * back_off, _LAST_BACK_OFF_SECONDS)
             try:
                 await part.start()
-            except MeshError as error:
+            except (MeshError, OSError) as error:
                 self._tell(f"{error}\n{part.name}: trying again in {back_off:.1f} s")
             else:
                 return back_off

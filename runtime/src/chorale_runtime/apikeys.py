@@ -25,6 +25,7 @@ _RANDOM_BYTES = 32
 _HINT_CHARACTERS = 9
 _BELIEVED_SECONDS = 10.0
 _BELIEVED_WITHOUT_DATABASE_SECONDS = 300.0
+_DATABASE_ASKED_AGAIN_SECONDS = 2.0
 _CACHED_MAX = 10_000
 # How many unknown keys may be looked up at once: guessing must not drain the pool.
 _LOOKUPS_MAX = 4
@@ -54,18 +55,30 @@ class ApiKeys:
         self._database = database
         self._known: OrderedDict[bytes, _Found] = OrderedDict()
         self._lookups = asyncio.Semaphore(_LOOKUPS_MAX)
+        self._away_until = 0.0
 
     async def find(self, key: str) -> Caller:
         """Says whose key it is, or raises a credentials refusal."""
         digest = digest_of(key)
-        known = self._known.get(digest)
-        if known is None or known.age_seconds() >= _BELIEVED_SECONDS:
-            known = await self._looked_up(digest, known)
+        known = self._fresh(digest)
+        if known is None:
+            async with self._lookups:
+                # Another call may have looked the same key up while this one waited.
+                known = self._fresh(digest) or await self._looked_up(digest)
         return known.opened()
 
-    async def _looked_up(self, digest: bytes, known: _Found | None) -> _Found:
+    def _fresh(self, digest: bytes) -> _Found | None:
+        known = self._known.get(digest)
+        if known is None:
+            return None
+        # Asked in vain a moment ago: better an old answer now than the same in seconds.
+        is_away = time.monotonic() < self._away_until
+        believed = _BELIEVED_WITHOUT_DATABASE_SECONDS if is_away else _BELIEVED_SECONDS
+        return known if known.age_seconds() < believed else None
+
+    async def _looked_up(self, digest: bytes) -> _Found:
         try:
-            async with self._lookups, self._database.connection() as connection:
+            async with self._database.connection() as connection:
                 cursor = await connection.execute(
                     "SELECT principal, tier, is_service, expire_time FROM api_keys"
                     " WHERE digest = %s AND revoke_time IS NULL",
@@ -73,7 +86,9 @@ class ApiKeys:
                 )
                 found = _found(await cursor.fetchone())
         except DependencyUnavailable:
-            if known is None or known.age_seconds() >= _BELIEVED_WITHOUT_DATABASE_SECONDS:
+            self._away_until = time.monotonic() + _DATABASE_ASKED_AGAIN_SECONDS
+            known = self._fresh(digest)
+            if known is None:
                 raise
             return known
         self._known[digest] = found

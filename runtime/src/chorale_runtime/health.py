@@ -62,7 +62,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
         """Says whether calls should come here."""
         return self._is_ready is not None and await self._is_ready()
 
-    async def Check(  # noqa: N802 - the name in the contract
+    async def Check(
         self, request: health_pb2.HealthCheckRequest, context: Context
     ) -> health_pb2.HealthCheckResponse:
         """Says how one name is; an unknown one is NOT_FOUND, as the protocol has it."""
@@ -73,7 +73,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
             status=_NOT_SERVING if status == _SERVICE_UNKNOWN else status
         )
 
-    async def List(  # noqa: N802
+    async def List(
         self, _request: health_pb2.HealthListRequest, _context: Context
     ) -> health_pb2.HealthListResponse:
         """Says how every name is."""
@@ -84,7 +84,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
             }
         )
 
-    async def Watch(  # noqa: N802
+    async def Watch(
         self, request: health_pb2.HealthCheckRequest, _context: Context
     ) -> AsyncIterator[health_pb2.HealthCheckResponse]:
         """Says how one name is, and again whenever that changes, until the server drains."""

@@ -131,8 +131,14 @@ class _Around:
         return self._read(raw)
 
     async def _requests(self, call: Call, context: Context) -> AsyncIterator[Message]:
-        while (raw := await context.read()) is not EOF:
-            yield self._received(call, raw)
+        while True:
+            raw = await context.read()
+            if raw is EOF:
+                break
+            request = self._received(call, raw)
+            del raw  # hundreds of streams wait here for their next chunk: hold no copy of the last
+            yield request
+            del request
         call.has_read_all = True
         # A client that vanishes in mid-stream looks like one that has finished, until its
         # cancellation, which is already under way, is delivered.

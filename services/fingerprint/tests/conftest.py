@@ -1,39 +1,20 @@
 """Songs made for the tests, seeded so that every run hears the same; and the real ingest."""
 
 import importlib.util
-import json
-import os
-import subprocess
-import sys
-import time
-import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from functools import cache
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import psycopg
 import pytest
 from chorale_fingerprint.codes import Codes, CodeWriter
 from chorale_fingerprint.settings import Settings
-from chorale_runtime.settings import load
-from minio import Minio
+from chorale_mesh.objects import EmbeddedObjects
+from standing_ingest import Ingest, standing
 
 RATE_HZ = 22050
 Mono = npt.NDArray[np.float32]
 MakeSong = Callable[..., Mono]
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """Where ingest answers, and the settings of what it stands on."""
-
-    address: str
-    environment: Mapping[str, str]
 
 
 @pytest.fixture(scope="session")
@@ -92,64 +73,16 @@ def _add(song: npt.NDArray[np.float64], start: int, sound: npt.NDArray[np.float6
 
 @pytest.fixture(scope="session")
 def ingest(
-    postgres_url: str, object_server: Any, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Surroundings]:
-    """The real ingest as a process, with what it and we stand on."""
+    postgres_url: str, object_server: EmbeddedObjects, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Ingest]:
+    """One ingest for all tests of this service."""
     if importlib.util.find_spec("chorale_ingest") is None:
-        pytest.skip("NOT PROVED: fingerprint needs ingest, which is not set up here")
-    bucket = f"test-{uuid.uuid4().hex[:12]}"
-    _minio(object_server).make_bucket(bucket_name=bucket)
-    announcement = tmp_path_factory.mktemp("ingest") / "announced.json"
-    surroundings = {
-        "CHORALE_OBJECTS_ENDPOINT": object_server.endpoint,
-        "CHORALE_OBJECTS_ACCESS_KEY": object_server.access_key,
-        "CHORALE_OBJECTS_SECRET_KEY": object_server.secret_key,
-        "CHORALE_OBJECTS_BUCKET": bucket,
-    }
-    others = {k: v for k, v in os.environ.items() if not k.startswith("CHORALE_")}
-    with _database(postgres_url) as url:
-        own = {"CHORALE_DATABASE_URL": url, "CHORALE_ANNOUNCE_FILE": str(announcement)}
-        process = subprocess.Popen(
-            [sys.executable, "-m", "chorale_ingest"], env={**others, **surroundings, **own}
-        )
-        try:
-            yield Surroundings(_announced(announcement, process), surroundings)
-        finally:
-            process.terminate()
-            process.wait(30)
+        pytest.skip("NOT PROVED: fingerprint listens to named audio, and ingest is not set up here")
+    with standing(postgres_url, object_server, tmp_path_factory.mktemp("ingest")) as standing_one:
+        yield standing_one
 
 
-@pytest.fixture(scope="module")
-def settings(ingest: Surroundings, postgres_url: str) -> Iterator[Settings]:
-    """Settings of a fingerprint beside that ingest, with a database of its own."""
-    with _database(postgres_url) as url:
-        own = {"CHORALE_DATABASE_URL": url, "CHORALE_INGEST_ADDRESS": ingest.address}
-        yield load(Settings, {**ingest.environment, **own})
-
-
-@contextmanager
-def _database(postgres_url: str) -> Iterator[str]:
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
-    yield psycopg.conninfo.make_conninfo(postgres_url, dbname=name)
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
-
-
-def _minio(server: Any) -> Minio:
-    return Minio(
-        endpoint=server.endpoint,
-        access_key=server.access_key,
-        secret_key=server.secret_key,
-        secure=False,
-    )
-
-
-def _announced(file: Path, process: subprocess.Popen[bytes]) -> str:
-    for _ in range(600):
-        if file.exists() and file.read_text():
-            return str(json.loads(file.read_text())["address"])
-        assert process.poll() is None, f"ingest ended with status {process.returncode}"
-        time.sleep(0.1)
-    raise AssertionError("ingest did not announce itself within 60 s")
+@pytest.fixture(scope="session")
+def settings(ingest: Ingest) -> Settings:
+    """Settings of a fingerprint beside that ingest."""
+    return Settings(**ingest.settings())  # type: ignore[arg-type]  # rows of the right types

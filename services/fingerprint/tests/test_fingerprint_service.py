@@ -363,5 +363,5 @@ async def test_without_ingest_callers_are_told_to_retry(settings: Settings) -> N
                 audio="audio/" + "0" * 64, request_id=str(uuid.uuid4())
             )
             with pytest.raises(ChoraleError) as caught:
-                await client.fingerprint.Identify(request, timeout=8)
+                await client.fingerprint.Identify(request, timeout=2)
             assert caught.value.reason in {"DEPENDENCY_UNAVAILABLE", "DEADLINE_EXCEEDED"}

@@ -66,8 +66,8 @@ def test_a_copy_scores_one(make_song: MakeSong, codes_of: CodesOf) -> None:
 def test_unknown_music_matches_no_more_often_than_stated(
     make_song: MakeSong, codes_of: CodesOf
 ) -> None:
-    """Of 132 pairs of different songs, compared at every shift, none looks like a match."""
-    songs = [codes_of(make_song(seed)) for seed in range(10, 22)]
+    """Of 30 pairs of different songs, compared at every shift, none looks like a match."""
+    songs = [codes_of(make_song(seed)) for seed in range(10, 16)]
     rates = []
     for query in songs:
         for reference in songs:

@@ -6,7 +6,7 @@ from typing import Any
 import grpc
 import pytest
 import signals
-from chorale.mastering.v1 import loudness_pb2, mastering_service_pb2
+from chorale.mastering.v1 import loudness_pb2
 from chorale.operations.v1 import operations_service_pb2, operations_service_pb2_grpc
 from standing_ingest import Ingest
 

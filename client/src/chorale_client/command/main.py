@@ -75,15 +75,15 @@ class Commands(click.Group):
             raise
         except KeyboardInterrupt:
             ctx.exit(130)
-        except OSError as error:
-            _tell(ctx, str(error), {"message": str(error)})
-            ctx.exit(1)
         except Exception as error:
             from chorale_client.errors import ChoraleError
 
-            if not isinstance(error, ChoraleError):
+            if isinstance(error, ChoraleError):  # first: a DeadlineError is an OSError too
+                tell(ctx, error)
+            elif isinstance(error, OSError):
+                _tell(ctx, str(error), {"error": type(error).__name__, "message": str(error)})
+            else:
                 raise
-            tell(ctx, error)
             ctx.exit(status_of(error))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -42,6 +44,7 @@ def hat(noise: np.random.Generator, decay_seconds: float) -> Sound:
     return np.asarray(bright * 0.25 * np.exp(-t / decay_seconds))
 
 
+@lru_cache(maxsize=64)
 def bass(pitch: float, duration: float) -> Sound:
     """A round bass: eight harmonics, the high ones gone first."""
     t = seconds(duration)
@@ -53,6 +56,7 @@ def bass(pitch: float, duration: float) -> Sound:
     return tone * _shape(t, 0.006, 0.04)
 
 
+@lru_cache(maxsize=64)
 def pad(pitch: float, duration: float, detune_cents: float) -> Sound:
     """A warm voice of a chord that swells and breathes."""
     t = seconds(duration)
@@ -64,6 +68,7 @@ def pad(pitch: float, duration: float, detune_cents: float) -> Sound:
     return tone * _shape(t, 0.18, 0.25)
 
 
+@lru_cache(maxsize=64)
 def bell(pitch: float, duration: float) -> Sound:
     """A struck bar: a tone whose overtones, by frequency modulation, die before it does."""
     t = seconds(duration)

@@ -30,7 +30,7 @@ svg text { font: 12px system-ui, sans-serif; fill: var(--soft); }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: .93rem; }
 th, td { text-align: left; padding: .3rem .9rem .3rem 0; border-bottom: 1px solid var(--line);
-  vertical-align: top; overflow-wrap: anywhere; } th { font-weight: 600; white-space: nowrap; }
+  vertical-align: top; } th { font-weight: 600; } th, td.word { white-space: nowrap; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1.2rem; margin: .4rem 0; }
 dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
 .hindrance { color: var(--warm); } code { font-size: .85em; }

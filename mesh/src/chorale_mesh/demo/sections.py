@@ -220,4 +220,5 @@ def _engine_row(service: str, engine: Engine) -> str:
     state = "ready" if engine.available else escape(engine.remedy or "not available")
     licence = escape(engine.weights_licence or engine.code_licence)
     cells = (service, escape(engine.capability), escape(engine.name), escape(engine.version))
-    return f"<tr><td>{'<td>'.join(cells)}<td>{licence}<td>{state}</tr>"
+    words = "".join(f'<td class="word">{cell}' for cell in cells)
+    return f"<tr>{words}<td>{licence}<td>{state}</tr>"

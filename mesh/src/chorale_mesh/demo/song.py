@@ -17,6 +17,8 @@ _MAJOR = (0, 2, 4, 5, 7, 9, 11)
 # Degrees of the scale, one chord a bar; each comes back to where it began.
 _PROGRESSIONS = ((1, 5, 6, 4), (1, 6, 4, 5), (6, 4, 1, 5), (1, 4, 6, 5))
 _BARS, _BEATS_PER_BAR = 8, 4
+# The song begins softly and opens up, bar by bar.
+_LEVELS = (0.5, 0.62, 0.78, 0.86, 1.0, 1.0, 0.95, 0.8)
 _TAIL_SECONDS = 0.8
 _PEAK = 10 ** (-4.0 / 20)
 
@@ -116,16 +118,18 @@ def _drums(score: _Score, chance: np.random.Generator) -> Sound:
     track = score.silence()
     drum = instruments.kick()
     for bar in range(_BARS):
+        level = _LEVELS[bar]
         for beat in range(_BEATS_PER_BAR):
             now = bar * score.bar_seconds + beat * score.beat_seconds
             if beat in (0, 2):
-                _add(track, now, drum, 0.9)
+                _add(track, now, drum, 0.9 * level)
             else:
-                _add(track, now, instruments.snare(chance), 0.5, pan=0.05)
+                _add(track, now, instruments.snare(chance), 0.5 * level, pan=0.05)
             for half in (0, 1):
                 decay = 0.09 if (beat, half) == (3, 1) else 0.022
                 when = now + half * score.beat_seconds / 2
-                _add(track, when, instruments.hat(chance, decay), 0.16 - 0.06 * half, pan=-0.3)
+                strength = (0.16 - 0.06 * half) * level
+                _add(track, when, instruments.hat(chance, decay), strength, pan=-0.3)
         if bar % 2:
             _add(track, (bar + 1) * score.bar_seconds - score.beat_seconds / 2, drum, 0.55)
     return track
@@ -138,7 +142,8 @@ def _bass(score: _Score) -> Sound:
         for eighth, leap in enumerate((0, 0, 12, 0, 7, 0, 12, 7)):
             when = bar * score.bar_seconds + eighth * score.beat_seconds / 2
             length = 0.46 * score.beat_seconds
-            _add(track, when, instruments.bass(root + leap, length), 0.34 if leap else 0.42)
+            strength = (0.34 if leap else 0.42) * _LEVELS[bar]
+            _add(track, when, instruments.bass(root + leap, length), strength)
     return track
 
 

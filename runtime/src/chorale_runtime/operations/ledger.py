@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from chorale_runtime.database import Connection, Database
 from chorale_runtime.operations.errors import OperationAbandoned, OperationCancelled
+from chorale_runtime.operations.measures import Waiting
 from chorale_runtime.operations.queue import JobQueue
 from chorale_runtime.operations.records import SELECT, Record, name_of
 from chorale_runtime.operations.transitions import Ending, Policy, end, tell, wake
@@ -204,6 +205,16 @@ class Ledger:
                 "DELETE FROM operations WHERE id = ANY(%s) AND state NOT IN ('queued', 'running')",
                 (list(identities),),
             )
+
+    async def waiting(self) -> list[Waiting]:
+        """Count what waits in each queue, and say since when."""
+        async with self._database.connection() as connection:
+            cursor = await connection.execute(
+                "SELECT queue, count(*) AS count,"
+                " extract(epoch FROM now() - min(create_time))::float AS oldest_seconds"
+                " FROM operations WHERE state = 'queued' GROUP BY queue"
+            )
+            return [Waiting(**row) for row in await cursor.fetchall()]
 
     async def strike_off(self) -> None:
         """Delete workers that have been dead for long."""

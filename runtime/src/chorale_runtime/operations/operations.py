@@ -18,6 +18,7 @@ from chorale_runtime.operations import schema, service
 from chorale_runtime.operations.failures import Speaker
 from chorale_runtime.operations.hub import Hub
 from chorale_runtime.operations.ledger import Ledger
+from chorale_runtime.operations.measures import Measures
 from chorale_runtime.operations.queue import JobQueue
 from chorale_runtime.operations.store import Draft, Store
 from chorale_runtime.operations.sweep import Purge, Sweeper
@@ -55,9 +56,10 @@ class Operations:
         """Bring the tables up to date and begin to work.
 
         `slots` says how many operations of each queue run here at once; a queue it does
-        not name gets one per process or one for its device, and one with 0 is left to other replicas. `purge` is
-        called with the name of each operation that is forgotten, before its row goes.
-        Closing hands back what does not end within `policy.drain_seconds`.
+        not name gets one per process, or one if its work is a device's, and one with 0
+        is left to other replicas. `purge` is called with the name of each operation that
+        is forgotten, before its row goes. Closing hands back what does not end within
+        `policy.drain_seconds`.
         """
         policy = policy or Policy()
         if queue_limit is not None:
@@ -67,6 +69,7 @@ class Operations:
         queue = await JobQueue.open(database)
         hub = Hub(database)
         ledger = Ledger(database, queue, policy, speaker)
+        measures = Measures(domain.partition(".")[0], sorted({work.queue for work in works}))
         worker = Worker(
             queue,
             ledger,
@@ -76,9 +79,16 @@ class Operations:
             _slots(works, slots or {}, processes),
             processes,
             policy,
+            measures,
         )
-        sweeper = Sweeper(ledger, policy, worker.attempts_max, purge)
-        always = [hub.listen(), worker.live(), sweeper.take_over(), sweeper.expire()]
+        sweeper = Sweeper(ledger, policy, worker.attempts_max, purge, measures)
+        always = (
+            hub.listen(),
+            worker.live(),
+            sweeper.take_over(),
+            sweeper.expire(),
+            sweeper.measure(),
+        )
         around = [asyncio.create_task(each) for each in always]
         serving = asyncio.create_task(worker.serve())
         try:

@@ -7,11 +7,14 @@ from collections.abc import Awaitable, Callable
 
 from chorale_runtime.operations.failures import detail_of
 from chorale_runtime.operations.ledger import Ledger
+from chorale_runtime.operations.measures import Measures
 from chorale_runtime.operations.records import identity_of
 from chorale_runtime.operations.run import STORE_AWAY
 from chorale_runtime.operations.transitions import Policy
 
 logger = logging.getLogger(__name__)
+
+MEASURE_SECONDS = 5.0
 
 Purge = Callable[[str], Awaitable[None]]
 
@@ -25,8 +28,9 @@ class Sweeper:
         policy: Policy,
         attempts_max: Callable[[str], int],
         purge: Purge | None,
+        measures: Measures,
     ) -> None:
-        self._ledger, self._policy = ledger, policy
+        self._ledger, self._policy, self._measures = ledger, policy, measures
         self._attempts_max, self._purge = attempts_max, purge
 
     async def take_over(self) -> None:
@@ -36,6 +40,13 @@ class Sweeper:
     async def expire(self) -> None:
         """Forget ended operations when their time is over, until cancelled."""
         await self._forever(self._policy.expiry_seconds, self._expire_all)
+
+    async def measure(self) -> None:
+        """Tell how much waits, until cancelled."""
+        await self._forever(MEASURE_SECONDS, self._measure)
+
+    async def _measure(self) -> None:
+        self._measures.wait(await self._ledger.waiting())
 
     async def _forever(self, seconds: float, sweep: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -53,6 +64,7 @@ class Sweeper:
         while await self._ledger.take_over(self._attempts_max):
             count += 1
         if count:
+            self._measures.took_over(count)
             logger.warning("operations_taken_over", extra={"count": count})
 
     async def _expire_all(self) -> None:

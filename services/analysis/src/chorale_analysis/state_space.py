@@ -81,16 +81,16 @@ def _viterbi(on_beat, off_beat, periods, firsts, change, prior):  # type: ignore
             for place in range(sounding, period):
                 now[first + place] = before[first + place - 1] + off_beat[hop]
         before, now = now, before
-    state = np.argmax(before)
-    tempo = np.searchsorted(firsts, state, side="right") - 1
-    place = state - firsts[tempo]
+    state = int(np.argmax(before))
+    at_tempo = int(np.searchsorted(firsts, state, side="right")) - 1
+    at_place = state - firsts[at_tempo]
     tempi = np.empty(hop_count, np.int64)
     places = np.empty(hop_count, np.int64)
     for hop in range(hop_count - 1, -1, -1):
-        tempi[hop], places[hop] = tempo, place
-        if place == 0:
-            tempo = came_from[hop, tempo]
-            place = periods[tempo] - 1
+        tempi[hop], places[hop] = at_tempo, at_place
+        if at_place == 0:
+            at_tempo = came_from[hop, at_tempo]
+            at_place = periods[at_tempo] - 1
         else:
-            place -= 1
+            at_place -= 1
     return tempi, places

@@ -12,20 +12,20 @@ from chorale_runtime.database import Database
 from chorale_runtime.objects import Objects
 
 from chorale_ingest import tiers
-from chorale_ingest.catalogue import Catalogue
-from chorale_ingest.downloads import Downloads
 from chorale_ingest.engines import engines
-from chorale_ingest.finishing import Finisher
-from chorale_ingest.reading import Reader
-from chorale_ingest.receiving import Receiver
-from chorale_ingest.registering import Registrar
-from chorale_ingest.removing import Remover
 from chorale_ingest.servicer import ERRORS, IngestServicer
 from chorale_ingest.settings import Settings
-from chorale_ingest.staging import Staging
-from chorale_ingest.sweeping import Sweeper
-from chorale_ingest.uploads import Uploads
-from chorale_ingest.worker import Decoders
+from chorale_ingest.store.catalogue import Catalogue
+from chorale_ingest.store.downloads import Downloads
+from chorale_ingest.store.finishing import Finisher
+from chorale_ingest.store.reading import Reader
+from chorale_ingest.store.receiving import Receiver
+from chorale_ingest.store.registering import Registrar
+from chorale_ingest.store.removing import Remover
+from chorale_ingest.store.staging import Staging
+from chorale_ingest.store.sweeping import Sweeper
+from chorale_ingest.store.uploads import Uploads
+from chorale_ingest.worker.decoders import Decoders
 
 DESCRIPTOR = ingest_service_pb2.DESCRIPTOR.services_by_name["IngestService"]
 # A whole file may have to be digested and decoded within this call.

@@ -12,8 +12,6 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from chorale_ingest import overview
 from chorale_ingest.pages import Filter
-from chorale_ingest.reading import Piece, Plan, Wanted
-from chorale_ingest.receiving import Chunk, Opening, digest_of
 from chorale_ingest.samples import Encoding
 from chorale_ingest.sounds import (
     Claim,
@@ -25,8 +23,10 @@ from chorale_ingest.sounds import (
     digest_in,
     pcm_key,
 )
+from chorale_ingest.store.reading import Piece, Plan, Wanted
+from chorale_ingest.store.receiving import Chunk, Opening, digest_of
+from chorale_ingest.store.uploads import Details, Upload
 from chorale_ingest.tiers import Tier
-from chorale_ingest.uploads import Details, Upload
 
 _ENCODINGS = {
     Encoding.S16LE: audio_pb2.SAMPLE_ENCODING_S16LE,

@@ -20,20 +20,21 @@ from chorale_runtime.refusals import CallForbidden, NotServed
 from google.api import httpbody_pb2
 from grpc import StatusCode
 
-from chorale_ingest import messages, pages, reading, sounds
-from chorale_ingest.catalogue import Catalogue
+from chorale_ingest import messages, pages, sounds
 from chorale_ingest.decoding import AudioTooLong, Undecodable
-from chorale_ingest.downloads import Downloads
 from chorale_ingest.engines import Engine
-from chorale_ingest.finishing import ChecksumMismatch, UploadSizeMismatch
-from chorale_ingest.reading import Reader
-from chorale_ingest.receiving import Receiver, StreamOutOfOrder, UploadGap
-from chorale_ingest.registering import Registrar
-from chorale_ingest.removing import Remover
 from chorale_ingest.sounds import Entry, digest_in
+from chorale_ingest.store import reading
+from chorale_ingest.store.catalogue import Catalogue
+from chorale_ingest.store.downloads import Downloads
+from chorale_ingest.store.finishing import ChecksumMismatch, UploadSizeMismatch
+from chorale_ingest.store.reading import Reader
+from chorale_ingest.store.receiving import Receiver, StreamOutOfOrder, UploadGap
+from chorale_ingest.store.registering import Registrar
+from chorale_ingest.store.removing import Remover
+from chorale_ingest.store.uploads import RequestIdReused, UploadContended, UploadNotFound, Uploads
 from chorale_ingest.tiers import AudioTooLarge, QuotaExceeded, Tier, Tiers, over
-from chorale_ingest.uploads import RequestIdReused, UploadContended, UploadNotFound, Uploads
-from chorale_ingest.worker import QueueFull
+from chorale_ingest.worker.decoders import QueueFull
 
 ERRORS: ErrorTable = {
     sounds.AudioExists: (StatusCode.ALREADY_EXISTS, "AUDIO_EXISTS"),

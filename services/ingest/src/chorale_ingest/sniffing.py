@@ -74,8 +74,19 @@ def media_type(head: bytes) -> str:
     for start, kind in _TEXT:
         if text.startswith(start):
             return kind
-    printable = sum(byte >= 0x20 or byte in b"\t\r\n" for byte in head)
-    return "text/plain" if printable == len(head) else "application/octet-stream"
+    return "text/plain" if _is_text(head) else "application/octet-stream"
+
+
+def _is_text(head: bytes) -> bool:
+    try:
+        text = head.decode()
+    except UnicodeDecodeError as error:
+        if error.start < len(head) - 3:  # the head may end within a character
+            return False
+        text = head[: error.start].decode()
+    return bool(text) and all(
+        character.isprintable() or character in "\t\r\n" for character in text
+    )
 
 
 def content_type(container: str) -> str:

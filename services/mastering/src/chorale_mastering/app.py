@@ -17,9 +17,9 @@ from chorale_runtime.operations import Operations, Work
 from chorale_runtime.processes import Processes
 
 from chorale_mastering import worker
-from chorale_mastering.answers import Answers
 from chorale_mastering.servicer import ERRORS, MEASURE, MasteringServicer, MasteringWorks
 from chorale_mastering.settings import Settings
+from chorale_mastering.store import Answers
 
 NAME = "mastering"
 

@@ -1,6 +1,5 @@
 """A look-ahead limiter that hears the peaks between the samples."""
 
-import enum
 import math
 from dataclasses import dataclass
 
@@ -11,22 +10,12 @@ from chorale_mastering.block import Hopped, Samples
 from chorale_mastering.limiter_kernel import (
     AHEAD_FRAMES,
     RUN_FRAMES,
-    STATE_COUNT,
+    Memory,
     detector,
     limit,
-    unity,
 )
+from chorale_mastering.plan import LimiterMode
 from chorale_mastering.reductions import Reductions
-
-
-class LimiterMode(enum.Enum):
-    """How a limiter acts."""
-
-    TRANSPARENT = "transparent"
-    MODERN = "modern"
-    AGGRESSIVE = "aggressive"
-    CLASSIC = "classic"
-    NONE = "none"
 
 
 @dataclass(frozen=True)
@@ -53,6 +42,10 @@ SHAPES = {
     LimiterMode.AGGRESSIVE: LimiterShape(0.3, 0.25, 1.0, 100.0, 2),
     LimiterMode.CLASSIC: LimiterShape(1.0, 1.0, 8.0, 800.0, 1),
 }
+
+
+# Below this a gain bends faster than the interpolation can follow, and gaps would pass the ceiling.
+_LEAST_WINDOW_FRAMES = 48
 
 
 @dataclass(frozen=True)
@@ -86,7 +79,7 @@ def times(
     """The times of this mode in force at this rate."""
     shape = SHAPES[mode]
     frames = lookahead_ms * shape.lookahead_scale * sample_rate_hz / 1000.0
-    window = max(8, round(frames))
+    window = max(_LEAST_WINDOW_FRAMES, round(frames))
     # Two boxes spread over lags 0 to a + b - 2, which must not pass the window.
     boxes = (window // 2 + 1, window - window // 2 + 1) if shape.box_count == 2 else (window + 1, 1)
 
@@ -130,13 +123,8 @@ class Limiter(Hopped):
         self._ceiling, self._gain = np.float32(ceiling), np.float32(gain)
         self._times = limiter_times
         self._halves, self._reach = detector()
-        window, boxes = limiter_times.window_frames, limiter_times.boxes
-        self._sizes = np.array([window, boxes[0], boxes[1]])
         self._history = np.zeros((channel_count, delay + AHEAD_FRAMES), np.float32)
-        self._state = np.zeros(STATE_COUNT)
-        size = 1 << (window + 2).bit_length()
-        self._rings, self._places = np.ones((4, size)), np.zeros(size, np.int64)
-        unity(self._state, self._rings, self._sizes)
+        self._memory = Memory(limiter_times.window_frames, limiter_times.boxes)
         self.reductions = Reductions(sample_rate_hz, RUN_FRAMES, delay)
 
     def _advance(self, line: Samples) -> Samples:
@@ -149,8 +137,7 @@ class Limiter(Hopped):
             (self._ceiling, self._reach),
             self._halves,
             self._times.array(),
-            self._sizes,
-            (self._state, self._rings, self._places),
+            self._memory.arrays(),
             gains,
         )
         self._history = lines[:, len(line) :].copy()

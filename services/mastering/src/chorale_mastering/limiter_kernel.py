@@ -1,4 +1,4 @@
-"""The arithmetic of the limiter, frame by frame."""
+"""The arithmetic of the limiter: runs of 64 frames, counted from the start of the sound."""
 
 import numpy as np
 import numpy.typing as npt
@@ -10,14 +10,32 @@ RUN_FRAMES = 64
 AHEAD_FRAMES = TAP_COUNT // 2  # what the interpolation between two frames needs after the first
 _HALF = TAP_COUNT // 2
 
-# A gain this close to 1 (-120 dB) is 1: releases end, and untouched sound stays untouched.
-_UNITY = 1.0 - 1e-6
-_LEVEL_UNITY = 1.0 - 1e-5
-_AVERAGE_UNITY = 1.0 - 1e-4  # it only steers the pace of releases
+# Gains are kept as what they take, `1 - gain`. What takes less than this (-100 dB) takes nothing:
+# releases end, and untouched sound stays untouched.
+_NOTHING = 1e-5
+_NOTHING_ON_AVERAGE = 1e-4  # the average only steers the pace of releases
 
 # Places in the state.
-_HELD, _AVERAGE, _LEVEL, _SUM_A, _SUM_B, _CALM, _CLOCK, _HEAD, _TAIL, _LAST = range(10)
-STATE_COUNT = 10
+_HELD, _AVERAGE, _LEVEL, _SUM_A, _SUM_B, _LAST, _PREFIX = range(7)
+_CLOCK, _CALM, _PHASE = range(3)  # in frames, frames, and frames into the window's own block
+
+
+class Memory:
+    """What a limiter remembers from run to run."""
+
+    def __init__(self, window_frames: int, boxes: tuple[int, int]) -> None:
+        self.state = np.zeros(7)
+        self.clocks = np.zeros(3, np.int64)
+        self.clocks[_CALM] = 1 << 60
+        self.sizes = np.array([window_frames, *boxes])
+        # Rings of the held reduction, of its first average and of the level; sizes are powers
+        # of 2, so that a place is a mask away.
+        self.rings = np.zeros((3, 1 << (window_frames + RUN_FRAMES + 2).bit_length()))
+        self.block = np.zeros((2, window_frames + 1))  # this block of needs; suffixes of the last
+
+    def arrays(self) -> tuple[npt.NDArray[np.generic], ...]:
+        """All of it, as the kernel takes it."""
+        return self.state, self.clocks, self.sizes, self.rings, self.block
 
 
 def detector() -> tuple[npt.NDArray[np.float32], np.float32]:
@@ -29,109 +47,186 @@ def detector() -> tuple[npt.NDArray[np.float32], np.float32]:
 
 
 @njit(cache=True, nogil=True)
-def unity(state, rings, sizes):  # type: ignore[no-untyped-def]
-    """Puts the state to where nothing is limited and nothing was for long."""
-    state[:] = 0.0
-    state[_HELD] = state[_AVERAGE] = state[_LEVEL] = state[_LAST] = 1.0
-    state[_SUM_A], state[_SUM_B] = sizes[1], sizes[2]
-    state[_CALM] = 1e18
-    rings[:] = 1.0
-
-
-@njit(cache=True, nogil=True)
-def limit(lines, out, levels, halves, times, sizes, memory, gains):  # type: ignore[no-untyped-def]
+def limit(lines, out, levels, halves, times, memory, gains):  # type: ignore[no-untyped-def]
     """Limits whole runs; `lines` is `(channels, delay + AHEAD + frames)`, history first.
 
     Output frame i is `lines[:, i + AHEAD]`. The peaks that newly come are those of the frames
     `window` later, whose gaps end before the end of the line.
     """
     ceiling, reach = levels
-    state, rings, places = memory
+    clocks, sizes = memory[1], memory[2]
     window = sizes[0]
-    channel_count = lines.shape[0]
-    needs = np.empty(RUN_FRAMES, np.float64)
+    taken = np.empty(RUN_FRAMES, np.float64)
     peaks = np.empty(RUN_FRAMES, np.float32)
-    # How long all must have been calm for the state to be that of `unity`.
-    settled = 2 * window + 4
+    # How long nothing must have been taken for all memory to be zero.
+    settled = 2 * window + RUN_FRAMES
     for run in range(out.shape[0] // RUN_FRAMES):
         first = run * RUN_FRAMES
-        fresh = first + window + AHEAD_FRAMES  # place in `lines` of the first new peak
-        peaks[:] = 0.0
-        for channel in range(channel_count):
-            line = lines[channel, fresh - _HALF + 1 : fresh + RUN_FRAMES + _HALF]
-            if _greatest(line) * reach > ceiling:
-                _gaps(line, halves, peaks)
-        calm = True
-        for n in range(RUN_FRAMES):
-            calm &= peaks[n] <= ceiling
-        if calm and state[_CALM] >= settled:
-            for channel in range(channel_count):
-                for n in range(first, first + RUN_FRAMES):
-                    out[n, channel] = lines[channel, n + AHEAD_FRAMES]
+        calm = _heard(lines, first + window + AHEAD_FRAMES, ceiling, reach, halves, peaks)
+        if calm and clocks[_CALM] >= settled:
+            gains[run] = 1.0
+            for channel in range(lines.shape[0]):
+                for n in range(np.uintp(first), np.uintp(first + RUN_FRAMES)):
+                    out[n, channel] = lines[channel, n + np.uintp(AHEAD_FRAMES)]
             continue
-        if state[_CALM] >= settled:
-            unity(state, rings, sizes)
-            state[_CALM] = 0.0
+        if clocks[_CALM] >= settled:
+            _forget(memory)
         for n in range(RUN_FRAMES):
-            needs[n] = np.float64(ceiling) / max(peaks[n], ceiling)
-        _follow(needs, times, sizes, state, rings, places)
-        least = 1.0
-        for n in range(RUN_FRAMES):
-            least = min(least, needs[n])
-        gains[run] = least
-        for channel in range(channel_count):
-            for n in range(RUN_FRAMES):
-                value = lines[channel, first + n + AHEAD_FRAMES]
-                out[first + n, channel] = value * np.float32(needs[n])
+            taken[n] = 1.0 - np.float64(ceiling) / max(peaks[n], ceiling)
+        gains[run] = 1.0 - _follow(taken, times, memory)
+        for channel in range(lines.shape[0]):
+            for n in range(np.uintp(RUN_FRAMES)):
+                value = lines[channel, np.uintp(first + AHEAD_FRAMES) + n]
+                out[np.uintp(first) + n, channel] = value * np.float32(1.0 - taken[n])
 
 
 @njit(cache=True, nogil=True)
-def _follow(needs, times, sizes, state, rings, places):  # type: ignore[no-untyped-def]
-    """Turns the gains that frames need into the gain they get, `window` frames later, in place."""
-    release, patient, average_by, level_attack, level_release = times
-    window, box_a, box_b = sizes
-    held, average, level = state[_HELD], state[_AVERAGE], state[_LEVEL]
-    sum_a, sum_b, calm = state[_SUM_A], state[_SUM_B], state[_CALM]
-    clock, head, tail = np.int64(state[_CLOCK]), np.int64(state[_HEAD]), np.int64(state[_TAIL])
+def _heard(lines, start, ceiling, reach, halves, peaks):  # type: ignore[no-untyped-def]
+    """Finds what each of 64 frames and the gap behind it reach; whether all stay below."""
+    peaks[:] = 0.0
+    near = False
+    for channel in range(lines.shape[0]):
+        line = lines[channel, start - _HALF + 1 : start + RUN_FRAMES + _HALF]
+        if _greatest(line) * reach > ceiling:
+            _gaps(line, halves, peaks)
+            near = True
+    return not near or _greatest(peaks) <= ceiling
+
+
+@njit(cache=True, nogil=True)
+def peaks_of_runs(lines, count, halves):  # type: ignore[no-untyped-def]
+    """The greatest that each run of 64 frames and its gaps reach in any channel.
+
+    `lines` is `(channels, 23 + frames)`, history first; peaks lie 12 frames behind.
+    """
+    out = np.zeros(count, np.float32)
+    peaks = np.empty(RUN_FRAMES, np.float32)
+    for run in range(count):
+        peaks[:] = 0.0
+        for channel in range(lines.shape[0]):
+            line = lines[channel, run * RUN_FRAMES : (run + 1) * RUN_FRAMES + 2 * _HALF - 1]
+            _gaps(line, halves, peaks)
+        out[run] = _greatest(peaks)
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _forget(memory):  # type: ignore[no-untyped-def]
+    """Puts all memory to where nothing was taken for long."""
+    state, clocks, _, rings, block = memory
+    state[:] = 0.0
+    clocks[:] = 0
+    rings[:] = 0.0
+    block[:] = 0.0
+
+
+@njit(cache=True, nogil=True)
+def _follow(taken, times, memory):  # type: ignore[no-untyped-def]
+    """Turns what frames need taken into what is taken `window` frames before, in place.
+
+    Returns the most of it.
+    """
+    state, clocks, sizes, rings, block = memory
+    level_ring = rings[2]
+    mask = np.uintp(rings.shape[1] - 1)
+    clock = np.uintp(clocks[_CLOCK])
+    delayed = clock - np.uintp(sizes[0])  # wraps around, as the mask does
+    if times[3] > 0.0:
+        _level(taken, times, state, clock, mask, level_ring)
     last = state[_LAST]
-    line, ring_a, ring_b, levels = rings
-    mask = places.shape[0] - 1  # sizes of rings are powers of 2
-    for n in range(needs.shape[0]):
-        need = needs[n]
-        if level_attack > 0.0:
-            level += (level_attack * (need - level)) if need < level else level_release * (1 - level)
-            if level > _LEVEL_UNITY:
-                level = 1.0
-            need = min(1.0, need / level)
-        # A gap belongs to the frames on both its sides.
-        both, last = min(need, last), need
-        # The least of the last window + 1 needs: a queue of candidates that only rises.
-        line[clock & mask] = both
-        while tail > head and line[places[(tail - 1) & mask] & mask] >= both:
-            tail -= 1
-        places[tail & mask] = clock
-        tail += 1
-        if places[head & mask] < clock - window:
-            head += 1
-        least = line[places[head & mask] & mask]
-        average += average_by * (least - average)
-        if average > _AVERAGE_UNITY:
-            average = 1.0
-        held += (release if held < average else patient) * (1.0 - held)
-        if held > _UNITY:
-            held = 1.0
-        held = min(held, least)
-        sum_a += held - ring_a[(clock - box_a) & mask]
-        ring_a[clock & mask] = held
-        smooth = sum_a / box_a
-        sum_b += smooth - ring_b[(clock - box_b) & mask]
-        ring_b[clock & mask] = smooth
-        calm = calm + 1.0 if held == 1.0 and average == 1.0 and level == 1.0 else 0.0
-        levels[clock & mask] = level
-        needs[n] = min(1.0, sum_b / box_b) * levels[(clock - window) & mask]
-        clock += 1
-    state[:_CLOCK] = held, average, level, sum_a, sum_b, calm
-    state[_CLOCK], state[_HEAD], state[_TAIL], state[_LAST] = clock, head, tail, last
+    for n in range(RUN_FRAMES):  # a gap belongs to the frames on both its sides
+        here = taken[n]
+        taken[n] = max(here, last)
+        last = here
+    state[_LAST] = last
+    _greatest_ahead(taken, state, clocks, sizes, block)
+    _release(taken, times, state)
+    _smooth(taken, sizes, state, clock, mask, rings)
+    quiet = state[_HELD] == 0.0 and state[_AVERAGE] == 0.0 and state[_LEVEL] == 0.0
+    clocks[_CALM] = clocks[_CALM] + RUN_FRAMES if quiet else 0
+    clocks[_CLOCK] += RUN_FRAMES
+    if times[3] > 0.0:
+        for n in range(np.uintp(RUN_FRAMES)):
+            level = level_ring[(delayed + n) & mask]
+            taken[n] = taken[n] + level - taken[n] * level
+    most = 0.0
+    for n in range(RUN_FRAMES):
+        most = max(most, taken[n])
+    return most
+
+
+@njit(cache=True, nogil=True)
+def _level(taken, times, state, clock, mask, ring):  # type: ignore[no-untyped-def]
+    """The slow stage: a level that creeps to what is needed; peaks are left with the rest."""
+    attack, release = times[3], times[4]
+    level = state[_LEVEL]
+    for n in range(np.uintp(RUN_FRAMES)):
+        need = taken[n]
+        level += (attack if need > level else release) * ((need if need > level else 0.0) - level)
+        taken[n] = max(0.0, 1.0 - (1.0 - need) / (1.0 - level))
+        ring[(clock + n) & mask] = level
+    state[_LEVEL] = 0.0 if level < _NOTHING else level
+
+
+@njit(cache=True, nogil=True)
+def _greatest_ahead(taken, state, clocks, sizes, block):  # type: ignore[no-untyped-def]
+    """The greatest of the last `window + 1`, in place (van Herk 1992; Gil and Werman 1993).
+
+    Time is cut into blocks of that length: a window is the end of one block and the beginning
+    of the next, and the greatest of either is carried along.
+    """
+    length = np.uintp(sizes[0] + 1)
+    phase = np.uintp(clocks[_PHASE])
+    prefix = state[_PREFIX]
+    here, suffix = block
+    for n in range(np.uintp(RUN_FRAMES)):
+        need = taken[n]
+        here[phase] = need
+        prefix = max(prefix, need)
+        phase += np.uintp(1)
+        if phase == length:
+            taken[n] = prefix
+            most = 0.0
+            for k in range(np.uintp(1), length):
+                most = max(most, here[length - k])
+                suffix[length - k] = most
+            phase, prefix = np.uintp(0), 0.0
+        else:
+            taken[n] = max(prefix, suffix[phase])
+    state[_PREFIX] = prefix
+    clocks[_PHASE] = phase
+
+
+@njit(cache=True, nogil=True)
+def _release(taken, times, state):  # type: ignore[no-untyped-def]
+    """Takes at once and lets go slowly, the more slowly below its own average, in place."""
+    keep, patient, average_by = 1.0 - times[0], 1.0 - times[1], times[2]
+    held, average = state[_HELD], state[_AVERAGE]
+    for n in range(np.uintp(RUN_FRAMES)):
+        need = taken[n]
+        average += average_by * (need - average)
+        held = max(need, held * (keep if held > average else patient))
+        taken[n] = held
+    state[_HELD] = 0.0 if held < _NOTHING else held
+    state[_AVERAGE] = 0.0 if average < _NOTHING_ON_AVERAGE else average
+
+
+@njit(cache=True, nogil=True)
+def _smooth(taken, sizes, state, clock, mask, rings):  # type: ignore[no-untyped-def]
+    """Averages over one box and again over another, in place."""
+    box_a, box_b = np.uintp(sizes[1]), np.uintp(sizes[2])
+    share_a, share_b = 1.0 / sizes[1], 1.0 / sizes[2]
+    sum_a, sum_b = state[_SUM_A], state[_SUM_B]
+    ring_a, ring_b = rings[0], rings[1]
+    for n in range(np.uintp(RUN_FRAMES)):
+        now = clock + n
+        sum_a += taken[n] - ring_a[(now - box_a) & mask]
+        ring_a[now & mask] = taken[n]
+        smooth = sum_a * share_a
+        sum_b += smooth - ring_b[(now - box_b) & mask]
+        ring_b[now & mask] = smooth
+        taken[n] = min(1.0, max(0.0, sum_b * share_b))
+    state[_SUM_A], state[_SUM_B] = sum_a, sum_b
 
 
 @njit(cache=True, nogil=True, fastmath=True)
@@ -142,22 +237,19 @@ def _greatest(samples):  # type: ignore[no-untyped-def]
     return peak
 
 
-@njit(cache=True, nogil=True, fastmath={"contract", "nsz"})
+@njit(cache=True, nogil=True, fastmath=True)
 def _gaps(line, halves, peaks):  # type: ignore[no-untyped-def]
     """Raises `peaks` to what each frame and the gap behind it reach.
 
     `line` holds 11 frames before the first and 12 after the last. Phases 1 and 3 are
     even + odd and even - odd; the greater magnitude is the sum of both.
     """
-    even, odd = np.zeros(RUN_FRAMES, np.float32), np.zeros(RUN_FRAMES, np.float32)
-    middle = np.zeros(RUN_FRAMES, np.float32)
-    for k in range(_HALF):
-        a, b, c = halves[0, k], halves[1, k], halves[2, k]
-        for n in range(RUN_FRAMES):
-            near, far = line[n + k], line[n + 2 * _HALF - 1 - k]
-            even[n] += a * (near + far)
-            odd[n] += b * (near - far)
-            middle[n] += c * (near + far)
-    for n in range(RUN_FRAMES):
-        here = max(abs(line[n + _HALF - 1]), abs(middle[n]), abs(even[n]) + abs(odd[n]))
+    for n in range(np.uintp(RUN_FRAMES)):  # unsigned: numba then tests for no negative index
+        even = odd = middle = np.float32(0.0)
+        for k in range(np.uintp(_HALF)):
+            near, far = line[n + k], line[n + np.uintp(2 * _HALF - 1) - k]
+            even += halves[0, k] * (near + far)
+            odd += halves[1, k] * (near - far)
+            middle += halves[2, k] * (near + far)
+        here = max(abs(line[n + np.uintp(_HALF - 1)]), max(abs(middle), abs(even) + abs(odd)))
         peaks[n] = max(peaks[n], here)

@@ -14,20 +14,22 @@ from chorale_audio.reader import AudioReader
 from chorale_audio.source import Source
 from chorale_runtime.calls import Context
 from chorale_runtime.errors import ErrorTable
+from chorale_runtime.operations import ERRORS as OPERATION_ERRORS
 from chorale_runtime.operations import Job, Operations, Work
 from google.longrunning import operations_pb2
 from google.protobuf.message import Message
 from grpc import StatusCode
 
 from chorale_mastering import engines, messages, worker
-from chorale_mastering.answers import Answers
 from chorale_mastering.engines import Engine
 from chorale_mastering.loudness import NotFinite, TooShort, require_window
 from chorale_mastering.pages import PageTokenInvalid, page
+from chorale_mastering.store import Answers
 
 MEASURE = "chorale.mastering.v1.MasteringService/MeasureLoudness"
 
 ERRORS: ErrorTable = {
+    **OPERATION_ERRORS,
     **AUDIO_ERRORS,
     TooShort: (StatusCode.FAILED_PRECONDITION, "AUDIO_TOO_SHORT"),
     NotFinite: (StatusCode.INVALID_ARGUMENT, "FRAMES_INVALID"),
@@ -85,7 +87,7 @@ class MasteringServicer(mastering_service_pb2_grpc.MasteringServiceServicer):
         self._reader, self._answers, self._live = reader, answers, live
         self._operations, self._works = operations, works
 
-    async def ListEngines(  # noqa: N802 - the contract names it
+    async def ListEngines(
         self, request: mastering_service_pb2.ListEnginesRequest, _: Context
     ) -> mastering_service_pb2.ListEnginesResponse:
         """Lists the engines of this service."""
@@ -98,7 +100,7 @@ class MasteringServicer(mastering_service_pb2_grpc.MasteringServiceServicer):
             next_page_token=part.next_token,
         )
 
-    async def MeasureLoudness(  # noqa: N802
+    async def MeasureLoudness(
         self, request: loudness_pb2.MeasureLoudnessRequest, _: Context
     ) -> operations_pb2.Operation:
         """Starts measuring, once all that can be known to be wrong was found right."""
@@ -113,7 +115,7 @@ class MasteringServicer(mastering_service_pb2_grpc.MasteringServiceServicer):
             audio=[request.audio],
         )
 
-    async def MeterStream(  # noqa: N802
+    async def MeterStream(
         self, requests: AsyncIterator[loudness_pb2.MeterStreamRequest], _: Context
     ) -> AsyncIterator[loudness_pb2.MeterStreamResponse]:
         """Measures sound while it comes."""

@@ -62,7 +62,7 @@ class FingerprintServicer(fingerprint_service_pb2_grpc.FingerprintServiceService
         self._reader, self._store, self._engines = reader, store, known_engines
         self._operations, self._works = operations, works
 
-    async def ListEngines(  # noqa: N802 - the contract names it
+    async def ListEngines(
         self, request: fingerprint_service_pb2.ListEnginesRequest, _: Context
     ) -> fingerprint_service_pb2.ListEnginesResponse:
         """Lists the engines of this service."""
@@ -73,27 +73,27 @@ class FingerprintServicer(fingerprint_service_pb2_grpc.FingerprintServiceService
             next_page_token=part.next_token,
         )
 
-    async def Enroll(  # noqa: N802
+    async def Enroll(
         self, request: recordings_pb2.EnrollRequest, _: Context
     ) -> operations_pb2.Operation:
         """Starts enrolling, once all that can be known to be wrong was found right."""
         return await self._start(ENROLL, engines.IDENTIFY, request, recordings_pb2.EnrollResponse)
 
-    async def Identify(  # noqa: N802
+    async def Identify(
         self, request: recordings_pb2.IdentifyRequest, _: Context
     ) -> operations_pb2.Operation:
         """Starts identifying."""
         response = recordings_pb2.IdentifyResponse
         return await self._start(IDENTIFY, engines.IDENTIFY, request, response)
 
-    async def ComputeChromaprint(  # noqa: N802
+    async def ComputeChromaprint(
         self, request: listening_pb2.ComputeChromaprintRequest, _: Context
     ) -> operations_pb2.Operation:
         """Starts writing a fingerprint."""
         response = listening_pb2.ComputeChromaprintResponse
         return await self._start(COMPUTE_CHROMAPRINT, engines.CHROMAPRINT, request, response)
 
-    async def GetRecording(  # noqa: N802
+    async def GetRecording(
         self, request: catalogue_pb2.GetRecordingRequest, _: Context
     ) -> catalogue_pb2.GetRecordingResponse:
         """Reads one recording of the caller's."""
@@ -103,7 +103,7 @@ class FingerprintServicer(fingerprint_service_pb2_grpc.FingerprintServiceService
             raise messages.RecordingNotFound(request.name)
         return catalogue_pb2.GetRecordingResponse(recording=messages.enrolled(enrolled, owner))
 
-    async def ListRecordings(  # noqa: N802
+    async def ListRecordings(
         self, request: catalogue_pb2.ListRecordingsRequest, _: Context
     ) -> catalogue_pb2.ListRecordingsResponse:
         """Lists the caller's recordings, newest first."""
@@ -118,7 +118,7 @@ class FingerprintServicer(fingerprint_service_pb2_grpc.FingerprintServiceService
             next_page_token=pages.token(rows[count - 1].id, owner, wanted) if more else "",
         )
 
-    async def DeleteRecording(  # noqa: N802
+    async def DeleteRecording(
         self, request: catalogue_pb2.DeleteRecordingRequest, _: Context
     ) -> catalogue_pb2.DeleteRecordingResponse:
         """Deletes a recording with all that was made from it."""

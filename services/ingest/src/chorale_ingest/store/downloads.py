@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 from chorale_runtime.objects import Objects
 
 from chorale_ingest import sniffing, wave
-from chorale_ingest.reading import Reader, Wanted, plan
 from chorale_ingest.samples import Encoding, Layout
 from chorale_ingest.sounds import Sound, original_key, pcm_key
+from chorale_ingest.store.reading import Reader, Wanted, plan
 
 WAVE_TYPE = "audio/wav"
 

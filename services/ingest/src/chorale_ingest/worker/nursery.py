@@ -1,4 +1,4 @@
-"""The process from which decoders are born: `python -m chorale_ingest.nursery DESCRIPTOR`.
+"""The process from which decoders are born: `python -m chorale_ingest.worker.nursery DESCRIPTOR`.
 
 It has imported the decoder once, opens nothing, and forks one child per file, so that a
 decoding costs milliseconds to begin and starts from a process that never saw an
@@ -6,6 +6,7 @@ uploader's bytes. Children are confined before their first read. Each is on a le
 socket whose closing by the service kills the child, and on which its exit is told.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -17,8 +18,9 @@ from typing import NoReturn
 
 import av.logging
 
-from chorale_ingest import decoding, pipe
-from chorale_ingest.confinement import (
+from chorale_ingest import decoding
+from chorale_ingest.worker import pipe
+from chorale_ingest.worker.confinement import (
     Confinement,
     Limits,
     confine,
@@ -37,8 +39,9 @@ def main() -> None:
     av.logging.set_level(None)
     _warm_up()
     facts = Confinement(seccomp=seccomp_available(), network_namespace=leave_network())
-    commands.send(json.dumps(dataclasses.asdict(facts)).encode())
-    Nursery(commands).serve()
+    with contextlib.suppress(BrokenPipeError):  # the service went away meanwhile
+        commands.send(json.dumps(dataclasses.asdict(facts)).encode())
+        Nursery(commands).serve()
 
 
 def _warm_up() -> None:

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from chorale_runtime.dependencies import DependencyUnavailable
 from chorale_runtime.objects import Objects
 
-from chorale_ingest.removing import Remover
-from chorale_ingest.uploads import Uploads
+from chorale_ingest.store.removing import Remover
+from chorale_ingest.store.uploads import Uploads
 
 logger = logging.getLogger(__name__)
 

@@ -6,9 +6,7 @@ import hashlib
 from chorale_runtime.objects import ObjectNotFound, Objects
 
 from chorale_ingest import overview, samples
-from chorale_ingest.catalogue import Catalogue
 from chorale_ingest.decoding import Undecodable
-from chorale_ingest.finishing import ChecksumMismatch, UploadSizeMismatch
 from chorale_ingest.samples import Encoding, Layout
 from chorale_ingest.sounds import (
     Claim,
@@ -18,6 +16,8 @@ from chorale_ingest.sounds import (
     overview_key,
     pcm_key,
 )
+from chorale_ingest.store.catalogue import Catalogue
+from chorale_ingest.store.finishing import ChecksumMismatch, UploadSizeMismatch
 
 SAMPLE_BYTES = {encoding.sample_bytes: encoding for encoding in Encoding}
 

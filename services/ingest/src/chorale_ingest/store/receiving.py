@@ -10,12 +10,12 @@ from datetime import UTC, datetime
 import google_crc32c
 from chorale_runtime.objects import ObjectNotFound
 
-from chorale_ingest.catalogue import Catalogue
-from chorale_ingest.finishing import ChecksumMismatch, Finisher, UploadSizeMismatch
 from chorale_ingest.sounds import AudioExists, Entry, audio_name
-from chorale_ingest.staging import Staging, Writing
+from chorale_ingest.store.catalogue import Catalogue
+from chorale_ingest.store.finishing import ChecksumMismatch, Finisher, UploadSizeMismatch
+from chorale_ingest.store.staging import Staging, Writing
+from chorale_ingest.store.uploads import Details, Part, Upload, Uploads, part_key, prefix
 from chorale_ingest.tiers import AudioTooLarge, QuotaExceeded, Tier, over
-from chorale_ingest.uploads import Details, Part, Upload, Uploads, part_key, prefix
 
 # How long a stream may stay open after its last message before it is taken to have ended.
 END_SECONDS = 2.0

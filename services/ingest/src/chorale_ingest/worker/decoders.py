@@ -11,21 +11,23 @@ import json
 import logging
 import os
 import socket
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Protocol
 
 from chorale_runtime.dependencies import DependencyUnavailable
 
-from chorale_ingest import pipe, sniffing
-from chorale_ingest.confinement import Confinement, Limits
+from chorale_ingest import sniffing
 from chorale_ingest.decoding import AudioTooLong, Decoded, Undecodable
 from chorale_ingest.samples import Encoding, Layout
+from chorale_ingest.worker import pipe
+from chorale_ingest.worker.confinement import Confinement, Limits
 
 logger = logging.getLogger(__name__)
 
-START_SECONDS = 20.0
+START_SECONDS, STOP_SECONDS = 20.0, 5.0
 EXIT_BROKEN_SOURCE, EXIT_OUT_OF_MEMORY = 3, 4
 SIGNAL_CPU, SIGNAL_KILL = -24, -9
 TEXT_CHARACTERS_MAX = 500
@@ -81,9 +83,7 @@ class Decoders:
         self._count, self._waiting_max, self._busy = count, waiting_max, 0
         self._cpu_seconds, self._memory_bytes = cpu_seconds, memory_bytes
         self._idle_seconds = idle_seconds
-        self._nursery: Nursery | None = None
-        self._starting = asyncio.Lock()
-        self._closing = AsyncExitStack()
+        self._starting: asyncio.Task[Nursery] | None = None
 
     @classmethod
     @asynccontextmanager
@@ -97,13 +97,16 @@ class Decoders:
     ) -> AsyncIterator["Decoders"]:
         """Yield decoders; the process they are born from starts with the first file."""
         decoders = cls(count, waiting_max, cpu_seconds, memory_bytes, idle_seconds)
-        async with decoders._closing:
+        try:
             yield decoders
+        finally:
+            await decoders._stop()
 
     @property
     def confinement(self) -> Confinement | None:
         """What holds the decoders, once there was one."""
-        return self._nursery.facts if self._nursery else None
+        nursery = self._started()
+        return nursery.facts if nursery else None
 
     async def decode(self, source: Source, sink: Sink, limit_seconds: float) -> Decoded:
         """Decode a file into the sink; cancelling kills the decoder at once."""
@@ -131,11 +134,24 @@ class Decoders:
             await child.let_go()
 
     async def _running_nursery(self) -> "Nursery":
-        async with self._starting:
-            if self._nursery is None or not self._nursery.alive:
-                self._nursery = await Nursery.start()
-                self._closing.push_async_callback(self._nursery.stop)
-        return self._nursery
+        nursery = self._started()
+        if self._starting is None or (self._starting.done() and not (nursery and nursery.alive)):
+            await self._stop()
+            self._starting = asyncio.create_task(Nursery.start())
+        # Shielded: a caller who gives up must not take it from the others.
+        return await asyncio.shield(self._starting)
+
+    def _started(self) -> "Nursery | None":
+        task = self._starting
+        if task is None or not task.done() or task.cancelled() or task.exception():
+            return None
+        return task.result()
+
+    async def _stop(self) -> None:
+        task, self._starting = self._starting, None
+        if task is not None:
+            with suppress(DecoderLost):
+                await (await task).stop()
 
 
 class Child:
@@ -166,7 +182,7 @@ class Nursery:
     """The process that children are forked from, seen from the service."""
 
     def __init__(
-        self, process: asyncio.subprocess.Process, commands: socket.socket, facts: Confinement
+        self, process: subprocess.Popen[bytes], commands: socket.socket, facts: Confinement
     ) -> None:
         self._process, self._commands, self.facts = process, commands, facts
 
@@ -175,16 +191,7 @@ class Nursery:
         """Start it and wait until it can fork."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "chorale_ingest.nursery",
-                str(theirs.fileno()),
-                pass_fds=(theirs.fileno(),),
-                stdin=asyncio.subprocess.DEVNULL,
-                # A thread in the parent of a fork may hold a lock the child then waits for.
-                env={"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", **_environment()},
-            )
+            process = await asyncio.to_thread(_spawn, theirs)
         ours.setblocking(False)
         try:
             async with asyncio.timeout(START_SECONDS):
@@ -192,8 +199,8 @@ class Nursery:
             facts = Confinement(**json.loads(told))
         except (TimeoutError, OSError, ValueError) as error:
             ours.close()
-            with suppress(ProcessLookupError):
-                process.kill()
+            process.kill()
+            await asyncio.to_thread(process.wait)
             raise DecoderLost(f"the decoder process did not start: {error!r}") from error
         logger.info("decoder_started", extra=dataclasses.asdict(facts))
         if not facts.seccomp:
@@ -205,7 +212,7 @@ class Nursery:
     @property
     def alive(self) -> bool:
         """Whether it still runs."""
-        return self._process.returncode is None
+        return self._process.poll() is None
 
     async def hatch(self, limits: Limits, size_bytes: int) -> Child:
         """Fork one confined child and connect to it."""
@@ -231,11 +238,10 @@ class Nursery:
         """Let it end, with every child; it ends by itself when the service dies."""
         self._commands.close()
         try:
-            async with asyncio.timeout(5.0):
-                await self._process.wait()
-        except TimeoutError:
+            await asyncio.to_thread(self._process.wait, STOP_SECONDS)
+        except subprocess.TimeoutExpired:
             self._process.kill()
-            await self._process.wait()
+            await asyncio.to_thread(self._process.wait)
 
 
 class Listening:
@@ -334,6 +340,18 @@ class Listening:
 
     def _undecodable(self, detail: str) -> Undecodable:
         return Undecodable(sniffing.media_type(self._head), detail)
+
+
+def _spawn(theirs: socket.socket) -> subprocess.Popen[bytes]:
+    # Not the event loop's own way: that is a plain fork, in whose child gRPC's fork handlers run
+    # and sometimes crash. This one is a vfork, which runs none.
+    return subprocess.Popen(  # noqa: S603 - our own interpreter and module
+        [sys.executable, "-m", "chorale_ingest.worker.nursery", str(theirs.fileno())],
+        pass_fds=(theirs.fileno(),),
+        stdin=subprocess.DEVNULL,
+        # A thread in the parent of a fork may hold a lock the child then waits for.
+        env={"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", **_environment()},
+    )
 
 
 def _environment() -> dict[str, str]:

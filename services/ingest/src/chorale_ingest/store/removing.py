@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from chorale_runtime.database import Connection, Database
 from chorale_runtime.objects import Objects
 
-from chorale_ingest.catalogue import leave, lock
 from chorale_ingest.sounds import AudioNotFound, Deletion, audio_name, object_keys
+from chorale_ingest.store.catalogue import leave, lock
 
 DELETIONS_LOCK = 0x64656C657465  # "delete": makes sequence numbers appear in order
 

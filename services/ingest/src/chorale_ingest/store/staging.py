@@ -14,7 +14,7 @@ from typing import Any
 
 from chorale_runtime.objects import Objects
 
-from chorale_ingest.uploads import Part, Upload, UploadContended, Uploads, part_key
+from chorale_ingest.store.uploads import Part, Upload, UploadContended, Uploads, part_key
 
 PART_BYTES_MIN = 256 << 10
 DIGESTS_KEPT = 1000

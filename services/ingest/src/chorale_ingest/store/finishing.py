@@ -13,15 +13,15 @@ from weakref import WeakValueDictionary
 from chorale_runtime.objects import Objects, Writer
 
 from chorale_ingest import sounds
-from chorale_ingest.catalogue import Catalogue
 from chorale_ingest.decoding import AudioTooLong, Decoded, Undecodable
 from chorale_ingest.samples import Encoding
 from chorale_ingest.sounds import Claim, Entry, ObjectsVanished, Sound
-from chorale_ingest.sources import Segment, StoredFile
-from chorale_ingest.staging import Staging
+from chorale_ingest.store.catalogue import Catalogue
+from chorale_ingest.store.sources import Segment, StoredFile
+from chorale_ingest.store.staging import Staging
+from chorale_ingest.store.uploads import Part, Upload, Uploads
 from chorale_ingest.tiers import Tier
-from chorale_ingest.uploads import Part, Upload, Uploads
-from chorale_ingest.worker import DecoderLost, Decoders
+from chorale_ingest.worker.decoders import DecoderLost, Decoders
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,122 @@
+"""Wiring: the only place that constructs."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from importlib import resources
+
+from chorale.analysis.v1 import (
+    analysis_service_pb2,
+    analysis_service_pb2_grpc,
+    beats_pb2,
+    harmony_pb2,
+)
+from chorale.ingest.v1 import ingest_service_pb2_grpc
+from chorale_audio.reader import AudioReader
+from chorale_audio.source import Store
+from chorale_runtime.app import App, Service
+from chorale_runtime.channels import channel
+from chorale_runtime.database import Database
+from chorale_runtime.objects import Objects
+from chorale_runtime.operations import Operations, Work
+from chorale_runtime.processes import Processes
+
+from chorale_analysis import worker
+from chorale_analysis.servicer import (
+    DETECT_KEY,
+    ERRORS,
+    TRACK_BEATS,
+    AnalysisServicer,
+    AnalysisWorks,
+    Checks,
+)
+from chorale_analysis.settings import Settings
+from chorale_analysis.store import Answers
+
+NAME = "analysis"
+
+
+@asynccontextmanager
+async def build(settings: Settings) -> AsyncIterator[App]:
+    """Opens what analysis stands on, and yields the app."""
+    migrations = resources.files("chorale_analysis") / "migrations"
+    store = _store(settings)
+    async with AsyncExitStack() as opened:
+        enter = opened.enter_async_context
+        database = await enter(Database.open(settings.database_url, NAME, migrations))
+        objects = await enter(_objects(store, settings))
+        processes = await enter(
+            Processes.open(settings.processes or os.cpu_count() or 1, worker.PRELOAD)
+        )
+        ingest = ingest_service_pb2_grpc.IngestServiceStub(  # type: ignore[no-untyped-call]
+            await enter(channel(settings.ingest_address, settings))
+        )
+        checks = Checks(AudioReader(ingest, objects, store), settings.listen_seconds_max)
+        answers = Answers(database, settings.answer_keep_seconds)
+        works = _works(AnalysisWorks(checks, answers), settings)
+        operations = await enter(
+            Operations.open(
+                database,
+                works=list(works.values()),
+                errors=ERRORS,
+                domain=f"{NAME}.chorale",
+                processes=processes,
+                queue_limit=settings.queue_limit,
+            )
+        )
+        servicer = AnalysisServicer(checks, answers, operations, works)
+        yield App(
+            name=NAME,
+            services=[
+                Service(
+                    analysis_service_pb2.DESCRIPTOR.services_by_name["AnalysisService"],
+                    servicer,
+                    analysis_service_pb2_grpc.add_AnalysisServiceServicer_to_server,
+                ),
+                *operations.services(),
+            ],
+            errors=ERRORS,
+            probes={"database": database.probe, "objects": objects.probe},
+        )
+
+
+def _store(settings: Settings) -> Store:
+    return Store(
+        endpoint=settings.objects_endpoint,
+        access_key=settings.objects_access_key,
+        secret_key=settings.objects_secret_key,
+        bucket=settings.objects_bucket,
+        secure=settings.objects_secure,
+    )
+
+
+def _objects(store: Store, settings: Settings) -> AbstractAsyncContextManager[Objects]:
+    return Objects.open(
+        endpoint=store.endpoint,
+        public_endpoint=settings.objects_public_endpoint,
+        access_key=store.access_key,
+        secret_key=store.secret_key,
+        bucket=store.bucket,
+        secure=store.secure,
+    )
+
+
+def _works(works: AnalysisWorks, settings: Settings) -> dict[str, Work]:
+    """The long work of this service, by RPC."""
+    beats = Work(
+        method=TRACK_BEATS,
+        request=beats_pb2.TrackBeatsRequest,
+        response=beats_pb2.TrackBeatsResponse,
+        run=works.track_beats,
+        queue="analysis.cpu",
+        timeout_seconds=settings.work_timeout_seconds,
+    )
+    key = Work(
+        method=DETECT_KEY,
+        request=harmony_pb2.DetectKeyRequest,
+        response=harmony_pb2.DetectKeyResponse,
+        run=works.detect_key,
+        queue="analysis.cpu",
+        timeout_seconds=settings.work_timeout_seconds,
+    )
+    return {work.method: work for work in (beats, key)}

@@ -1,0 +1,72 @@
+"""How much of each pitch class sounds when, whatever the music is tuned to."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from chorale_analysis.spectra import RATE_HZ, Array, Windows
+
+WINDOW, HOP = 8192, 2048
+HOPS_PER_SECOND = RATE_HZ / HOP
+
+_LOW_HERTZ, _HIGH_HERTZ = 55.0, 2000.0
+_FAINTEST = 1e-4  # peaks this much below the greatest are noise
+_BINS = 120  # an octave in steps of 10 cents
+_CENTS = 1200 // _BINS
+
+
+@dataclass(frozen=True)
+class Chroma:
+    """Pitch classes over time: `(hops, 12)`, every hop of length 1 or, where faint, less."""
+
+    classes: npt.NDArray[np.float64]
+    tuning_cents: float  # against A4 = 440 Hz, in [-50, 50]
+
+
+class ChromaListener:
+    """Hears pitch in a mono stream, by interpolated peaks of long spectra.
+
+    Peaks are kept at 10 cents until the end, when it is known how the music was tuned.
+    """
+
+    def __init__(self) -> None:
+        self._windows = Windows(WINDOW, HOP)
+        self._octaves: list[npt.NDArray[np.float64]] = [np.zeros((0, _BINS))]
+
+    def push(self, block: Array) -> None:
+        """Listens to the next mono block at `RATE_HZ`."""
+        self._hear(self._windows.push(block))
+
+    def finish(self) -> Chroma:
+        """All pitch classes, once the stream has ended."""
+        self._hear(self._windows.finish())
+        octaves = np.concatenate(self._octaves)
+        turns = np.arange(_BINS) * _CENTS / 100.0  # semitones
+        tuned = np.sum(octaves.sum(axis=0) * np.exp(2j * np.pi * turns))
+        tuning = float(np.angle(tuned)) / (2.0 * np.pi)  # semitones
+        away = turns[:, None] - tuning - np.arange(12)  # (120, 12)
+        away -= 12.0 * np.round(away / 12.0)
+        belongs = np.where(np.abs(away) < 0.5, np.cos(np.pi * away) ** 2, 0.0)
+        classes = octaves @ belongs
+        length = np.linalg.norm(classes, axis=1, keepdims=True)
+        floor = 1e-3 * float(length.max(initial=0.0)) + 1e-12
+        return Chroma(classes / np.maximum(length, floor), 100.0 * tuning)
+
+    def _hear(self, batches: list[Array]) -> None:
+        low, high = (int(hertz * WINDOW / RATE_HZ) for hertz in (_LOW_HERTZ, _HIGH_HERTZ))
+        for spectra in batches:
+            heard = spectra[:, low - 1 : high + 1]
+            level = np.log(np.maximum(heard, 1e-9))
+            before, here, after = level[:, :-2], level[:, 1:-1], level[:, 2:]
+            is_peak = (here > before) & (here >= after)
+            is_peak &= heard[:, 1:-1] > _FAINTEST * max(float(spectra.max()), 1e-6)
+            hop, place = np.nonzero(is_peak)
+            a, b, c = before[hop, place], here[hop, place], after[hop, place]
+            shift = 0.5 * (a - c) / np.minimum(a - 2.0 * b + c, -1e-9)
+            hertz = (low + place + shift) * RATE_HZ / WINDOW
+            magnitude = np.exp(b - 0.25 * (a - c) * shift)
+            bins = np.round(12.0 * np.log2(hertz / 440.0) * 10.0 + 90.0).astype(int) % _BINS
+            octaves = np.zeros((len(spectra), _BINS))
+            np.add.at(octaves, (hop, bins), magnitude)
+            self._octaves.append(octaves)

@@ -1,0 +1,171 @@
+"""The engines of this service: who does what, under which licence, and whether it can work."""
+
+from dataclasses import dataclass
+
+AUTO = "auto"
+BEATS, KEY, CHORDS = "beats", "key", "chords"
+
+_PERMISSIVE = frozenset(
+    {"Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "CC-BY-4.0", "ISC", "MIT", ""}
+)
+
+
+class EngineUnknown(Exception):
+    """No engine of this name serves this call."""
+
+    def __init__(self, engine: str, capability: str, known: str) -> None:
+        super().__init__(engine, capability, known)
+        self.engine, self.capability, self.known = engine, capability, known
+
+    def __str__(self) -> str:
+        return (
+            f"No engine {self.engine!r} does {self.capability};"
+            f" these do: {self.known.replace(',', ', ')}."
+        )
+
+
+class WeightsMissing(Exception):
+    """The engine is known, and its weights are not in the registry."""
+
+    def __init__(self, engine: str, missing: str, remedy: str) -> None:
+        super().__init__(engine, missing, remedy)
+        self.engine, self.missing, self.remedy = engine, missing, remedy
+
+    def __str__(self) -> str:
+        return f"The engine {self.engine!r} has no weights here ({self.missing}): {self.remedy}"
+
+
+class EngineNoncommercial(Exception):
+    """`commercial_only` is set and the engine asked for forbids commercial use."""
+
+    def __init__(self, engine: str, licence: str) -> None:
+        super().__init__(engine, licence)
+        self.engine, self.licence = engine, licence
+
+    def __str__(self) -> str:
+        return f"The engine {self.engine!r} is under {self.licence}, which forbids commercial use."
+
+
+@dataclass(frozen=True)
+class Engine:
+    """One way to do one capability."""
+
+    name: str
+    capability: str
+    version: str
+    description: str
+    code_licence: str
+    weights_licence: str = ""
+    weights: str = ""  # name in the model registry; empty when it needs none
+    is_present: bool = True  # whether what it needs is here
+    is_default: bool = False
+    devices: tuple[str, ...] = ("cpu",)
+    vocabularies: tuple[str, ...] = ()
+
+    @property
+    def allows_commercial_use(self) -> bool:
+        """Whether both licences allow it."""
+        return {self.code_licence, self.weights_licence} <= _PERMISSIVE
+
+    @property
+    def remedy(self) -> str:
+        """What to do when it is not present: a command, in full."""
+        return "" if self.is_present else f"chorale models import {self.weights} <file>"
+
+
+def _absent(
+    name: str,
+    capability: str,
+    description: str,
+    code_licence: str = "MIT",
+    weights_licence: str = "MIT",
+    vocabularies: tuple[str, ...] = (),
+) -> Engine:
+    """An engine that the contract names and whose weights nobody has brought yet."""
+    return Engine(
+        name=name,
+        capability=capability,
+        version="0",
+        description=description,
+        code_licence=code_licence,
+        weights_licence=weights_licence,
+        weights=f"models/{name}",
+        is_present=False,
+        devices=("cpu", "cuda"),
+        vocabularies=vocabularies,
+    )
+
+
+ENGINES = (
+    Engine(
+        name="chorale",
+        capability=BEATS,
+        version="1",
+        description="Spectral and harmonic flux, decoded by a bar-pointer state space.",
+        code_licence="Apache-2.0",
+        is_default=True,
+    ),
+    _absent(
+        "beat-transformer",
+        BEATS,
+        "Beats and downbeats by dilated attention over five stems.",
+    ),
+    _absent(
+        "madmom",
+        BEATS,
+        "Beats and downbeats by bidirectional recurrent networks.",
+        "BSD-3-Clause",
+        "CC-BY-NC-SA-4.0",
+    ),
+    _absent(
+        "btc-pl",
+        CHORDS,
+        "Chords by a bidirectional transformer, trained on pseudo-labels.",
+        vocabularies=("large_voca",),
+    ),
+    _absent(
+        "btc-sl",
+        CHORDS,
+        "Chords by a bidirectional transformer, trained on labels.",
+        vocabularies=("large_voca",),
+    ),
+    _absent(
+        "chord-cnn-lstm",
+        CHORDS,
+        "Chords by a convolutional and recurrent network.",
+        vocabularies=("submission", "ismir2017", "extended", "full"),
+    ),
+    Engine(
+        name="chorale",
+        capability=KEY,
+        version="1",
+        description="Tuned chroma of spectral peaks, likened to the profiles of 24 keys.",
+        code_licence="Apache-2.0",
+        is_default=True,
+    ),
+    _absent(
+        "madmom",
+        KEY,
+        "The key of the whole by a convolutional network.",
+        "BSD-3-Clause",
+        "CC-BY-NC-SA-4.0",
+    ),
+)
+"""By capability, the default first. More come with the engines themselves."""
+
+
+def choose(capability: str, name: str, commercial_only: bool = False) -> Engine:
+    """The engine of this name, able to work; the default for an empty name and `auto`.
+
+    Raises `EngineUnknown`, `EngineNoncommercial` and `WeightsMissing`: no engine ever stands in
+    for another that was asked for by name.
+    """
+    able = [engine for engine in ENGINES if engine.capability == capability]
+    for engine in able:
+        if engine.name == name or (name in ("", AUTO) and engine.is_default):
+            if commercial_only and not engine.allows_commercial_use:
+                raise EngineNoncommercial(engine.name, engine.weights_licence)
+            if not engine.is_present:
+                raise WeightsMissing(engine.name, engine.weights, engine.remedy)
+            return engine
+    raise EngineUnknown(name, capability, ",".join(engine.name for engine in able))

@@ -1,0 +1,47 @@
+"""Every limit, default and unit of this service."""
+
+from dataclasses import dataclass
+
+from chorale_runtime.settings import ServerSettings, setting
+
+
+@dataclass(frozen=True)
+class Settings(ServerSettings):
+    """The rows of analysis."""
+
+    ingest_address: str = setting("127.0.0.1:7401", help="Where ingest is served.")
+    processes: int = setting(
+        0,
+        help="Processes that listen. 0: as many as there are CPUs.",
+        unit="processes",
+        minimum=0,
+        maximum=256,
+    )
+    queue_limit: int = setting(
+        1000,
+        help="Operations that may wait before new ones are refused.",
+        unit="operations",
+        minimum=1,
+        maximum=1_000_000,
+    )
+    listen_seconds_max: float = setting(
+        3600.0,
+        help="The longest audio that is listened to.",
+        unit="seconds",
+        minimum=1,
+        maximum=86_400,
+    )
+    work_timeout_seconds: float = setting(
+        600.0,
+        help="The longest that one analysis may take.",
+        unit="seconds",
+        minimum=1,
+        maximum=86_400,
+    )
+    answer_keep_seconds: float = setting(
+        604_800.0,
+        help="How long an answer is kept, so that asking again costs nothing.",
+        unit="seconds",
+        minimum=0,
+        maximum=31_536_000,
+    )

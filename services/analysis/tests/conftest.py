@@ -1,0 +1,39 @@
+"""A real ingest and a real analysis service beside it."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import grpc
+import pytest
+import pytest_asyncio
+from chorale.analysis.v1 import analysis_service_pb2_grpc
+from chorale_analysis.app import build
+from chorale_analysis.settings import Settings
+from chorale_mesh.objects import EmbeddedObjects
+from chorale_runtime.server import running
+from standing_ingest import Ingest, standing
+
+
+@pytest.fixture(scope="session")
+def ingest(
+    postgres_url: str, object_server: EmbeddedObjects, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Ingest]:
+    """One ingest for all tests of this service."""
+    with standing(postgres_url, object_server, tmp_path_factory.mktemp("ingest")) as ingest:
+        yield ingest
+
+
+@pytest_asyncio.fixture
+async def channel(ingest: Ingest) -> AsyncIterator[grpc.aio.Channel]:
+    """A channel to a analysis service that stands beside it."""
+    settings = Settings(processes=1, listen_seconds_max=60.0, **ingest.settings())
+    async with (
+        running(settings, build) as server,
+        grpc.aio.insecure_channel(server.address) as channel,
+    ):
+        yield channel
+
+
+@pytest.fixture
+def analysis(channel: grpc.aio.Channel) -> analysis_service_pb2_grpc.AnalysisServiceStub:
+    """What calls that service."""
+    return analysis_service_pb2_grpc.AnalysisServiceStub(channel)

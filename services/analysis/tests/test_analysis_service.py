@@ -1,0 +1,273 @@
+"""AnalysisService over the wire, beside a real ingest."""
+
+import uuid
+from typing import Any, TypeVar
+
+import grpc
+import numpy as np
+import pytest
+import signals
+from chorale.analysis.v1 import beats_pb2, engines_pb2, harmony_pb2
+from chorale.audio.v1 import audio_pb2
+from chorale.operations.v1 import operations_service_pb2, operations_service_pb2_grpc
+from google.protobuf import message
+from google.rpc import error_details_pb2, status_pb2
+from standing_ingest import Ingest
+
+WAIT_SECONDS = 60
+
+M = TypeVar("M", bound=message.Message)
+
+
+async def ended(channel: grpc.aio.Channel, operation: Any) -> tuple[Any, list[str]]:
+    """Watches an operation to its end; returns it, done, and the stages it went through."""
+    stub = operations_service_pb2_grpc.OperationsServiceStub(channel)
+    request = operations_service_pb2.WatchOperationRequest(name=operation.name)
+    stages: list[str] = []
+    async for update in stub.WatchOperation(request, timeout=WAIT_SECONDS):
+        if update.HasField("operation"):
+            return update.operation, stages
+        if update.event.stage not in stages:
+            stages.append(update.event.stage)
+    raise AssertionError("the stream ended without the operation")
+
+
+def asking(kind: Any, audio: str, **fields: Any) -> Any:
+    """A request about this audio, under a new UUID."""
+    return kind(audio=audio, request_id=str(uuid.uuid4()), **fields)
+
+
+def unpacked(operation: Any, kind: type[M]) -> M:
+    """The response of a finished operation."""
+    answer = kind()
+    assert operation.response.Unpack(answer), operation.error
+    return answer
+
+
+def reason(status: status_pb2.Status) -> error_details_pb2.ErrorInfo:
+    """The `ErrorInfo` of a status."""
+    info = error_details_pb2.ErrorInfo()
+    assert any(detail.Unpack(info) for detail in status.details)
+    return info
+
+
+def refusal(error: grpc.aio.AioRpcError) -> status_pb2.Status:
+    """The status with which a call was refused."""
+    trailers: Any = error.trailing_metadata()
+    return status_pb2.Status.FromString(dict(trailers)["grpc-status-details-bin"])
+
+
+async def refused(call: Any) -> tuple[str, error_details_pb2.ErrorInfo]:
+    """The code and reason with which a call is refused."""
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    return caught.value.code().name, reason(refusal(caught.value))
+
+
+async def test_beats_are_tracked(channel: Any, analysis: Any, ingest: Ingest) -> None:
+    """Clicks at 120 BPM come back as beats at their frames, with what made the answer."""
+    audio = ingest.put(signals.clicks(120, 12))
+    request = asking(beats_pb2.TrackBeatsRequest, audio.name)
+    done, stages = await ended(channel, await analysis.TrackBeats(request))
+    answer = unpacked(done, beats_pb2.TrackBeatsResponse)
+    assert [s for s in stages if s in ("reading", "listening", "deciding")] == [
+        "reading",
+        "listening",
+        "deciding",
+    ]
+    assert answer.beats.bpm == pytest.approx(120, rel=0.01)
+    found = np.array([beat.frame for beat in answer.beats.beats]) / signals.RATE_HZ
+    truth = signals.beat_times(120, 12)
+    assert len(found) == len(truth)
+    assert np.abs(found - truth).max() < 0.03
+    assert answer.provenance.engine_used == "chorale"
+    assert answer.provenance.engine_requested == "auto"
+    assert answer.provenance.settings["bpm_min"] == "55"
+
+
+async def test_a_key_is_detected(channel: Any, analysis: Any, ingest: Ingest) -> None:
+    """A cadence in F# minor is in F# minor, surely, and its relative is among the others."""
+    audio = ingest.put(signals.cadence("F#", "minor"))
+    request = asking(harmony_pb2.DetectKeyRequest, audio.name)
+    done, _ = await ended(channel, await analysis.DetectKey(request))
+    answer = unpacked(done, harmony_pb2.DetectKeyResponse)
+    assert answer.key.key == "F# minor"
+    assert answer.key.confidence > 0.5
+    assert {c.relation: c.key for c in answer.key.candidates}["relative"] == "A major"
+
+
+async def test_an_answer_is_kept(channel: Any, analysis: Any, ingest: Ingest) -> None:
+    """Asking again is answered from what is kept; another setting or span is not."""
+    audio = ingest.put(signals.clicks(100, 8, seed=7))
+    first, again, other = [
+        await ended(channel, await analysis.TrackBeats(request))
+        for request in (
+            asking(beats_pb2.TrackBeatsRequest, audio.name),
+            asking(beats_pb2.TrackBeatsRequest, audio.name),
+            asking(
+                beats_pb2.TrackBeatsRequest,
+                audio.name,
+                span=audio_pb2.FrameSpan(start_frame=44100),
+            ),
+        )
+    ]
+    answers = [unpacked(done, beats_pb2.TrackBeatsResponse) for done, _ in (first, again, other)]
+    assert [a.provenance.from_cache for a in answers] == [False, True, False]
+    assert answers[0].beats == answers[1].beats
+    assert answers[2].beats.span.start_frame == 44100
+    assert answers[2].beats.beats[0].frame > 44100
+
+
+async def test_an_estimate_starts_nothing(analysis: Any, ingest: Ingest) -> None:
+    """`validate_only` answers at once with an estimate, and nothing else."""
+    audio = ingest.put(signals.clicks(90, 8, seed=11))
+    request = asking(beats_pb2.TrackBeatsRequest, audio.name, validate_only=True)
+    operation = await analysis.TrackBeats(request)
+    assert operation.done
+    assert not operation.name
+    answer = unpacked(operation, beats_pb2.TrackBeatsResponse)
+    assert 0.0 < answer.estimate.seconds < 1.0
+    assert not answer.estimate.cached
+    assert not answer.HasField("beats")
+
+
+async def test_silence_is_an_error(channel: Any, analysis: Any, ingest: Ingest) -> None:
+    """Silence has neither beats nor key: AUDIO_SILENT, as the operation's error."""
+    audio = ingest.put(signals.silence(5))
+    for call, kind in (
+        (analysis.TrackBeats, beats_pb2.TrackBeatsRequest),
+        (analysis.DetectKey, harmony_pb2.DetectKeyRequest),
+    ):
+        done, _ = await ended(channel, await call(asking(kind, audio.name)))
+        assert done.error.code == grpc.StatusCode.FAILED_PRECONDITION.value[0]
+        info = reason(done.error)
+        assert (info.reason, info.domain) == ("AUDIO_SILENT", "analysis.chorale")
+        assert info.metadata["audio"] == audio.name
+
+
+async def test_too_little_is_refused(analysis: Any, ingest: Ingest) -> None:
+    """Less than the engine's window is refused before any work: AUDIO_TOO_SHORT."""
+    audio = ingest.put(signals.clicks(120, 0.9))
+    for call, kind in (
+        (analysis.TrackBeats, beats_pb2.TrackBeatsRequest),
+        (analysis.DetectKey, harmony_pb2.DetectKeyRequest),
+    ):
+        code, info = await refused(call(asking(kind, audio.name)))
+        assert (code, info.reason) == ("FAILED_PRECONDITION", "AUDIO_TOO_SHORT")
+        assert info.metadata["frameCount"] == str(audio.frame_count)
+
+
+async def test_too_much_is_refused(analysis: Any, ingest: Ingest) -> None:
+    """More than the service listens to is refused before any work: AUDIO_TOO_LONG."""
+    audio = ingest.put(signals.silence(61, 1, 8000), 8000)
+    code, info = await refused(analysis.TrackBeats(asking(beats_pb2.TrackBeatsRequest, audio.name)))
+    assert (code, info.reason) == ("FAILED_PRECONDITION", "AUDIO_TOO_LONG")
+    assert info.metadata["limitSeconds"] == "60.0"
+
+
+async def test_unknown_audio_is_refused(analysis: Any) -> None:
+    """Audio that is not stored: AUDIO_NOT_FOUND, named."""
+    name = "audio/" + "0" * 64
+    request = asking(beats_pb2.TrackBeatsRequest, name)
+    code, info = await refused(analysis.TrackBeats(request))
+    assert (code, info.reason) == ("NOT_FOUND", "AUDIO_NOT_FOUND")
+    assert info.metadata["audio"] == name
+
+
+async def test_a_span_past_the_end_is_refused(analysis: Any, ingest: Ingest) -> None:
+    """A span that begins at the end: SPAN_PAST_END."""
+    audio = ingest.put(signals.clicks(120, 4))
+    span = audio_pb2.FrameSpan(start_frame=audio.frame_count)
+    request = asking(beats_pb2.TrackBeatsRequest, audio.name, span=span)
+    code, info = await refused(analysis.TrackBeats(request))
+    assert (code, info.reason) == ("OUT_OF_RANGE", "SPAN_PAST_END")
+
+
+@pytest.mark.parametrize(
+    ("engine", "commercial_only", "code", "expected"),
+    [
+        ("btc-sl", False, "INVALID_ARGUMENT", "ENGINE_UNKNOWN"),  # does chords, not beats
+        ("beat-transformer", False, "FAILED_PRECONDITION", "WEIGHTS_MISSING"),
+        ("madmom", True, "FAILED_PRECONDITION", "ENGINE_NONCOMMERCIAL"),
+    ],
+)
+async def test_engines_that_cannot_work_are_refused(
+    analysis: Any, ingest: Ingest, engine: str, commercial_only: bool, code: str, expected: str
+) -> None:
+    """An engine asked for by name works or is refused with why; none stands in for it."""
+    audio = ingest.put(signals.clicks(120, 4))
+    request = asking(
+        beats_pb2.TrackBeatsRequest, audio.name, engine=engine, commercial_only=commercial_only
+    )
+    found_code, info = await refused(analysis.TrackBeats(request))
+    assert (found_code, info.reason) == (code, expected)
+    assert info.metadata["engine"] == engine
+
+
+async def test_missing_weights_come_with_a_remedy(analysis: Any, ingest: Ingest) -> None:
+    """WEIGHTS_MISSING names what is missing, as PreconditionFailure too, and the command."""
+    audio = ingest.put(signals.clicks(120, 4))
+    request = asking(beats_pb2.TrackBeatsRequest, audio.name, engine="madmom")
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await analysis.TrackBeats(request)
+    status = refusal(caught.value)
+    assert reason(status).metadata["remedy"].startswith("chorale models import models/madmom")
+    failure = error_details_pb2.PreconditionFailure()
+    assert any(detail.Unpack(failure) for detail in status.details)
+    assert [(v.type, v.subject) for v in failure.violations] == [("MISSING", "models/madmom")]
+
+
+async def test_unknown_settings_are_refused(analysis: Any, ingest: Ingest) -> None:
+    """A setting that the engine does not know is refused, not ignored: SETTING_UNSUPPORTED."""
+    audio = ingest.put(signals.clicks(120, 4))
+    for settings in ({"beats_per_bar": [3, 4]}, {"local_meter": True}):
+        request = asking(
+            beats_pb2.TrackBeatsRequest,
+            audio.name,
+            settings=beats_pb2.BeatSettings(**settings),
+        )
+        code, info = await refused(analysis.TrackBeats(request))
+        assert (code, info.reason) == ("INVALID_ARGUMENT", "SETTING_UNSUPPORTED")
+        assert info.metadata["setting"] == next(iter(settings))
+
+
+async def test_a_request_id_means_one_request(analysis: Any, ingest: Ingest) -> None:
+    """Repeating a request returns its operation; another under its id is REQUEST_ID_REUSED."""
+    audio = ingest.put(signals.clicks(120, 4))
+    request = asking(beats_pb2.TrackBeatsRequest, audio.name)
+    first, again = await analysis.TrackBeats(request), await analysis.TrackBeats(request)
+    assert first.name == again.name
+    request.settings.bpm_hint = 90
+    code, info = await refused(analysis.TrackBeats(request))
+    assert (code, info.reason) == ("ALREADY_EXISTS", "REQUEST_ID_REUSED")
+
+
+async def test_engines_are_listed(analysis: Any) -> None:
+    """Every engine says whether it works; those that do not say what to do, page by page."""
+    found: list[Any] = []
+    request = engines_pb2.ListEnginesRequest(page_size=3)
+    while True:
+        page = await analysis.ListEngines(request)
+        found += page.engines
+        if not page.next_page_token:
+            break
+        request.page_token = page.next_page_token
+    by_name = {(e.capability, e.name): e for e in found}
+    assert len(by_name) == len(found) >= 8
+    assert by_name["beats", "chorale"].available
+    assert by_name["key", "chorale"].is_default
+    assert not by_name["beats", "madmom"].commercial_use
+    for engine in found:
+        assert engine.available != bool(engine.remedy)
+    request.capability = "beats"
+    request.page_token = "bm9uc2Vuc2U="
+    code, info = await refused(analysis.ListEngines(request))
+    assert (code, info.reason) == ("INVALID_ARGUMENT", "PAGE_TOKEN_INVALID")
+
+
+async def test_what_is_not_built_says_so(analysis: Any) -> None:
+    """Calls of the contract that this build does not serve: NOT_SERVED."""
+    code, info = await refused(
+        analysis.TestEngine(engines_pb2.TestEngineRequest(request_id=str(uuid.uuid4())))
+    )
+    assert (code, info.reason) == ("UNIMPLEMENTED", "NOT_SERVED")

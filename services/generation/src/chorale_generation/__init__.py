@@ -1,0 +1,1 @@
+"""Makes new audio, and keeps the models that make it."""

@@ -1,0 +1,202 @@
+"""The engines of this service: who does what, under which licences, with which weights.
+
+Whether an engine can work is never assumed: it is here when this build can run it and every
+file of weights it needs is in the model registry, as `standing` is told.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+AUTO = "auto"
+TWO_TRACKS, PROMPT, VOCALS = "two_tracks", "prompt", "vocals"
+
+NONCOMMERCIAL = "CC-BY-NC-4.0"
+
+
+class EngineUnknown(Exception):
+    """No engine of this name serves this call."""
+
+    def __init__(self, engine: str, capability: str, known: str) -> None:
+        super().__init__(engine, capability, known)
+        self.engine, self.capability, self.known = engine, capability, known
+
+    def __str__(self) -> str:
+        return (
+            f"No engine {self.engine!r} does {self.capability};"
+            f" these do: {self.known.replace(',', ', ')}."
+        )
+
+
+class EngineNoncommercial(Exception):
+    """The engine's licences forbid commercial use, and only what allows it was wanted."""
+
+    def __init__(self, engine: str, licence: str) -> None:
+        super().__init__(engine, licence)
+        self.engine, self.licence = engine, licence
+
+    def __str__(self) -> str:
+        return f"The engine {self.engine} is under {self.licence}, which forbids commercial use."
+
+
+class WeightsMissing(Exception):
+    """The engine is known and its weights are not in the registry."""
+
+    def __init__(self, engine: str, missing: str, remedy: str) -> None:
+        super().__init__(engine, missing, remedy)
+        self.engine, self.missing, self.remedy = engine, missing, remedy
+
+    def __str__(self) -> str:
+        return f"The engine {self.engine} has no weights here: {self.missing}. Run: {self.remedy}"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A model that an engine needs, and how it is brought here."""
+
+    model: str  # `models/{model}`
+    licence: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Engine:
+    """One way to do one capability."""
+
+    name: str
+    capability: str
+    version: str
+    code_licence: str
+    description: str
+    weights: tuple[Weights, ...] = ()
+    devices: tuple[str, ...] = ("cpu", "cuda")
+    is_default: bool = False
+    # Whether this build can run it. What it cannot run is listed, so that callers can see what
+    # is to come, and refused by name.
+    runs: bool = False
+
+    @property
+    def noncommercial_licence(self) -> str:
+        """The first of its licences that forbids commercial use; empty when all allow it."""
+        licences = (self.code_licence, *(weights.licence for weights in self.weights))
+        return next((licence for licence in licences if NONCOMMERCIAL in licence), "")
+
+
+@dataclass(frozen=True)
+class Standing:
+    """An engine as it stands on this machine."""
+
+    engine: Engine
+    missing: tuple[Weights, ...]
+
+    @property
+    def available(self) -> bool:
+        """Whether it can work now."""
+        return self.engine.runs and not self.missing
+
+    @property
+    def remedy(self) -> str:
+        """What to run to make it available; empty when it is."""
+        if self.available:
+            return ""
+        steps = [weights.remedy for weights in self.missing]
+        if not self.engine.runs:
+            steps.append("pip install --upgrade chorale-generation")
+        return " && ".join(steps)
+
+
+def _imported(model: str, engine: str, licence: str, *files: str) -> Weights:
+    return Weights(
+        model=f"models/{model}",
+        licence=licence,
+        remedy=f"chorale models import --model {model} --engine {engine}"
+        f" --licence {licence} {' '.join(files)}",
+    )
+
+
+def _musicgen(size: str, parameters: str, is_default: bool = False) -> Engine:
+    name = f"musicgen-{size}"
+    return Engine(
+        name=name,
+        capability=PROMPT,
+        version="1",
+        code_licence="Apache-2.0",
+        description=f"MusicGen, {parameters}: music from a prompt, 32 kHz.",
+        weights=(
+            _imported(name, name, NONCOMMERCIAL, "state_dict.bin", "compression_state_dict.bin"),
+        ),
+        is_default=is_default,
+    )
+
+
+ENGINES = (
+    Engine(
+        name="mosaic",
+        capability=TWO_TRACKS,
+        version="0",
+        code_licence="Apache-2.0",
+        description=(
+            "Recombines two tracks on their beats: one lends the rhythm, the other the harmony."
+            " No weights. Not in this build yet."
+        ),
+        devices=("cpu",),
+        is_default=True,
+    ),
+    Engine(
+        name="encodec-cascade",
+        capability=TWO_TRACKS,
+        version="0",
+        # The package encodec 0.1.1 carries this licence for its code.
+        code_licence=f"Apache-2.0 AND {NONCOMMERCIAL}",
+        description=(
+            "EnCodec at 24 kHz and 6 kbit/s, and a cascade of transformers between its encoder"
+            " and its decoder. Not in this build yet."
+        ),
+        weights=(
+            _imported(
+                "encodec-24khz", "encodec-cascade", NONCOMMERCIAL, "encodec_24khz-d7cc33bc.th"
+            ),
+            _imported("cascade", "encodec-cascade", "Apache-2.0", "cascade.safetensors"),
+        ),
+    ),
+    _musicgen("medium", "1.5 billion parameters", is_default=True),
+    _musicgen("small", "300 million parameters"),
+    _musicgen("large", "3.3 billion parameters"),
+    _musicgen("melody", "1.5 billion parameters, led by a melody"),
+    Engine(
+        name="bark",
+        capability=VOCALS,
+        version="0",
+        code_licence="Apache-2.0",
+        description="Bark: a sung line of up to 14 s from words. Not in this build yet.",
+        weights=(_imported("bark", "bark", "MIT", "text_2.pt", "coarse_2.pt", "fine_2.pt"),),
+        is_default=True,
+    ),
+)
+
+
+def standing(engine: Engine, present: Collection[str]) -> Standing:
+    """How an engine stands where these models, `models/{model}`, are in the registry."""
+    return Standing(engine, tuple(each for each in engine.weights if each.model not in present))
+
+
+def choose(capability: str, name: str, commercial_only: bool) -> Engine:
+    """The engine of this name; for an empty name and `auto` the first that may be used.
+
+    Raises `EngineUnknown`, and `EngineNoncommercial` for an engine named against the wish.
+    """
+    able = [engine for engine in ENGINES if engine.capability == capability]
+    if name in ("", AUTO):
+        return _default(able, commercial_only)
+    for engine in able:
+        if engine.name == name:
+            if commercial_only and engine.noncommercial_licence:
+                raise EngineNoncommercial(engine.name, engine.noncommercial_licence)
+            return engine
+    raise EngineUnknown(name, capability, ",".join(engine.name for engine in able))
+
+
+def _default(able: Sequence[Engine], commercial_only: bool) -> Engine:
+    allowed = [each for each in able if not (commercial_only and each.noncommercial_licence)]
+    if not allowed:
+        raise EngineNoncommercial(able[0].name, able[0].noncommercial_licence)
+    return next((each for each in allowed if each.is_default), allowed[0])

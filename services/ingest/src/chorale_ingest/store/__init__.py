@@ -1,0 +1,1 @@
+"""Rows and objects: everything of this service that outlives a process."""

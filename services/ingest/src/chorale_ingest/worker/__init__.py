@@ -1,0 +1,1 @@
+"""Decoding off the event loop, in children that are locked in."""

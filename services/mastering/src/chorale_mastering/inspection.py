@@ -1,0 +1,117 @@
+"""What is to be known of a programme before it is worked on, beside its loudness."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from chorale_mastering.block import Samples
+from chorale_mastering.spectrum import MeanSpectrum
+
+# A sample this high counts as clipped when its neighbour is as high: matchering's threshold.
+_CLIPPED = np.float32(0.998138)
+_CLIPPED_RUN_FRAMES = 3
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """Facts of a programme."""
+
+    frame_count: int
+    sample_rate_hz: int
+    offsets: tuple[float, ...]  # mean of each channel, as a share of full scale
+    rms_dbfs: float  # over all channels; -inf in silence
+    crest_factor_db: float
+    zero_crossing_rate: float  # sign changes per sample
+    clipped_run_count: int  # runs of at least 3 samples at full scale
+    middle_power: float  # mean squares of (L + R) / 2 and (L - R) / 2; side is 0 unless stereo
+    side_power: float
+    spectrum: MeanSpectrum
+
+    @property
+    def offset_dbfs(self) -> float:
+        """The greatest offset of any channel; -inf for none."""
+        most = max(abs(offset) for offset in self.offsets)
+        return 20.0 * math.log10(most) if most > 0.0 else -math.inf
+
+    @property
+    def width(self) -> float:
+        """Side over middle by amplitude; 0 for mono."""
+        return math.sqrt(self.side_power / self.middle_power) if self.middle_power > 0.0 else 0.0
+
+
+class Inspector:
+    """Gathers an `Inspection` block by block; memory does not grow."""
+
+    def __init__(self, sample_rate_hz: int, channel_count: int) -> None:
+        self._rate_hz = sample_rate_hz
+        self._spectrum = MeanSpectrum.gatherer(sample_rate_hz, channel_count)
+        self._sums = np.zeros((channel_count, 6))
+        self._last = np.zeros((channel_count, 2))
+        self._cross = np.zeros(1)
+        self._frame_count = 0
+
+    def push(self, block: Samples) -> None:
+        """Looks at the next frames."""
+        _sum_up(np.ascontiguousarray(block, np.float32), self._sums, self._last, self._cross)
+        self._spectrum.push(block)
+        self._frame_count += len(block)
+
+    def read(self) -> Inspection:
+        """The facts of all frames so far."""
+        count = max(1, self._frame_count)
+        total, squares, crossings, clipped, peak, _ = self._sums.T
+        power = float(squares.sum()) / (count * len(squares))
+        decibels = 10.0 * math.log10(power) if power > 0.0 else -math.inf
+        crest = 20.0 * math.log10(float(peak.max())) - decibels if power > 0.0 else 0.0
+        middle, side = self._middle_and_side(squares / count)
+        return Inspection(
+            frame_count=self._frame_count,
+            sample_rate_hz=self._rate_hz,
+            offsets=tuple((total / count).tolist()),
+            rms_dbfs=decibels,
+            crest_factor_db=crest,
+            zero_crossing_rate=float(crossings.sum()) / (count * len(crossings)),
+            clipped_run_count=int(clipped.sum()),
+            middle_power=middle,
+            side_power=side,
+            spectrum=self._spectrum.read(),
+        )
+
+    def _middle_and_side(self, powers: npt.NDArray[np.float64]) -> tuple[float, float]:
+        if len(powers) != 2:
+            return float(powers.mean()), 0.0
+        cross = 2.0 * float(self._cross[0]) / max(1, self._frame_count)
+        total = float(powers.sum())
+        return max(0.0, total + cross) / 4.0, max(0.0, total - cross) / 4.0
+
+
+@njit(cache=True, nogil=True)
+def _sum_up(block, sums, last, cross):  # type: ignore[no-untyped-def]
+    """Adds to each channel's sum, squares, sign changes, clipped runs and peak."""
+    for channel in range(block.shape[1]):
+        total, squares, crossings, clipped, peak, _ = sums[channel]
+        before, run = last[channel]
+        for n in range(np.uintp(block.shape[0])):
+            x = block[n, np.uintp(channel)]
+            total += x
+            squares += x * x
+            crossings += 1.0 if (x < 0.0) != (before < 0.0) else 0.0
+            peak = max(peak, abs(x))
+            if abs(x) >= _CLIPPED and x == before:
+                run += 1.0
+                if run == _CLIPPED_RUN_FRAMES - 1.0:
+                    clipped += 1.0
+            else:
+                run = 0.0
+            before = x
+        sums[channel, 0], sums[channel, 1], sums[channel, 2] = total, squares, crossings
+        sums[channel, 3], sums[channel, 4] = clipped, peak
+        last[channel, 0], last[channel, 1] = before, run
+    if block.shape[1] == 2:
+        product = cross[0]
+        for n in range(np.uintp(block.shape[0])):
+            product += block[n, np.uintp(0)] * block[n, np.uintp(1)]
+        cross[0] = product

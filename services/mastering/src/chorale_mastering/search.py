@@ -1,0 +1,168 @@
+"""Finding the gain that lands on a loudness after limiting, in as few passes as can be."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+# Gain past what would do without limiting: beyond this, limiting is destruction.
+MOST_DRIVE_DB = 18.0
+MOST_GAIN_DB = 40.0  # what is quieter is noise to be left alone
+_LEAST_GAIN_DB = -60.0
+
+TOLERANCE_LU = 0.01
+_DRAFT_TOLERANCE_LU = 0.3
+_ROUNDS = 6
+
+# A finished pass may be turned down this much to land exactly, which is far cheaper than another;
+# beyond, the pass was limited harder than it had to be.
+_TRIM_DB = 0.15
+
+_STEPS = 40
+_FINE_DB = 1e-3
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """What one pass through the limiter measured."""
+
+    loudness: float | None
+    true_peak_dbtp: float
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What is to be reached."""
+
+    loudness: float
+    ceiling_dbtp: float  # for the result
+    inner_ceiling_dbtp: float  # for the limiter: less what the output may add
+    is_draft: bool = False
+
+    @property
+    def tolerance_lu(self) -> float:
+        """How near is near enough."""
+        return _DRAFT_TOLERANCE_LU if self.is_draft else TOLERANCE_LU
+
+
+@dataclass(frozen=True)
+class Landing:
+    """Where a search ended; the last pass rendered is the one to keep, times `trim_db`."""
+
+    gain_db: float
+    limiter_ceiling_dbtp: float
+    trim_db: float
+    loudness: float | None
+    true_peak_dbtp: float
+    pass_count: int
+    is_reached: bool
+    foretold: float | None  # what the model said of the first pass
+
+
+Foretell = Callable[[float, float], float | None]  # gain and ceiling in dB -> loudness
+Render = Callable[[float, float], Rendered]
+
+
+def search(goal: Goal, unlimited: float | None, foretell: Foretell, render: Render) -> Landing:
+    """Lands on the goal's loudness under its ceiling.
+
+    `foretell` is cheap and a little wrong; its error hardly changes with the gain, so what one
+    pass measures corrects the next. `unlimited` is the loudness at no gain. Without one, nothing
+    is loud enough to be brought anywhere, and the gain is 0 dB.
+    """
+    if unlimited is None:
+        return held(goal, 0.0, foretell, render)
+    first = goal.loudness - unlimited
+    most = max(_LEAST_GAIN_DB, min(first + MOST_DRIVE_DB, MOST_GAIN_DB))
+    error, ceiling, best = 0.0, goal.inner_ceiling_dbtp, None
+    for number in range(_ROUNDS):
+        gain = _solved(foretell, ceiling, goal.loudness - error, min(first, most), most)
+        foretold = foretell(gain, ceiling)
+        rendered = render(gain, ceiling)
+        landing = _landed(goal, gain, ceiling, rendered, number + 1)
+        landing = replace(landing, foretold=best.foretold if best else foretold)
+        best = landing
+        if landing.is_reached or rendered.loudness is None or foretold is None:
+            break
+        if gain >= most and rendered.loudness < goal.loudness:
+            break
+        error = rendered.loudness - foretold
+        ceiling -= max(0.0, rendered.true_peak_dbtp - goal.ceiling_dbtp)
+        if goal.is_draft:
+            break
+    assert best is not None
+    return best
+
+
+def held(goal: Goal, gain_db: float, foretell: Foretell, render: Render) -> Landing:
+    """Keeps a gain, whatever loudness it makes; only the ceiling counts."""
+    ceiling = goal.inner_ceiling_dbtp
+    rendered = render(gain_db, ceiling)
+    landing = _landed(goal, gain_db, ceiling, rendered, 1)
+    over = max(0.0, rendered.true_peak_dbtp - goal.ceiling_dbtp)
+    foretold = foretell(gain_db, ceiling)
+    return replace(landing, trim_db=-over, is_reached=True, foretold=foretold)
+
+
+def _landed(
+    goal: Goal, gain_db: float, ceiling_dbtp: float, rendered: Rendered, count: int
+) -> Landing:
+    """The pass with the trim that brings it nearest to the goal, under the ceiling."""
+    room = goal.ceiling_dbtp - rendered.true_peak_dbtp
+    wanted = 0.0 if rendered.loudness is None else goal.loudness - rendered.loudness
+    trim = min(wanted, room)
+    trim = min(room, max(trim, -_TRIM_DB))
+    left = math.inf if rendered.loudness is None else abs(wanted - trim)
+    return Landing(
+        gain_db=gain_db,
+        limiter_ceiling_dbtp=ceiling_dbtp,
+        trim_db=trim,
+        loudness=None if rendered.loudness is None else rendered.loudness + trim,
+        true_peak_dbtp=rendered.true_peak_dbtp + trim,
+        pass_count=count,
+        is_reached=left <= goal.tolerance_lu,
+        foretold=None,
+    )
+
+
+def _solved(foretell: Foretell, ceiling: float, wanted: float, low: float, high: float) -> float:
+    """The gain whose foretold loudness is `wanted`, by regula falsi (Illinois); else the nearest."""
+
+    def miss(gain: float) -> float:
+        told = foretell(gain, ceiling)
+        return (-100.0 if told is None else told) - wanted
+
+    at_low = miss(low)
+    if at_low >= 0.0:  # the model errs by so little that the gain is a step away
+        return low - at_low
+    if -at_low < _FINE_DB:
+        return low
+    # Limiting takes a little of each dB: try a near end first, so that few steps are needed.
+    while low < high:
+        near = min(high, low - 1.5 * at_low + 0.05)
+        at_near = miss(near)
+        if at_near >= 0.0:
+            return _between(miss, low, at_low, near, at_near)
+        if near >= high:
+            return high
+        low, at_low = near, at_near
+    return high
+
+
+def _between(
+    miss: Callable[[float], float], low: float, at_low: float, high: float, at_high: float
+) -> float:
+    side = 0
+    for _ in range(_STEPS):
+        middle = (low * at_high - high * at_low) / (at_high - at_low)
+        at_middle = miss(middle)
+        if abs(at_middle) < _FINE_DB or high - low < _FINE_DB:
+            return middle
+        if at_middle < 0.0:
+            low, at_low = middle, at_middle
+            at_high = at_high / 2.0 if side < 0 else at_high
+            side = -1
+        else:
+            high, at_high = middle, at_middle
+            at_low = at_low / 2.0 if side > 0 else at_low
+            side = 1
+    return (low + high) / 2.0
