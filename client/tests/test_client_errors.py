@@ -178,7 +178,9 @@ async def test_the_servers_word_survives_a_stream_that_is_being_written(served: 
 async def test_nothing_listening_is_said_soon_and_with_the_address() -> None:
     """An address where nobody answers is MeshNotFoundError after `connect_seconds`."""
     async with AsyncChorale("127.0.0.1:1", patience=Patience(connect_seconds=0.3)) as chorale:
-        with pytest.raises(MeshNotFoundError, match=r"127\.0\.0\.1:1 .*chorale up") as caught:
+        with pytest.raises(
+            MeshNotFoundError, match=r"127\.0\.0\.1:1 .*refused.*chorale up"
+        ) as caught:
             await chorale.info(AUDIO)
     assert caught.value.reason == "MESH_UNREACHABLE"
 

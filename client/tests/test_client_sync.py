@@ -23,6 +23,7 @@ from chorale_client import (
     Operations,
     RequestError,
 )
+from chorale_client.aio import Options
 from loopback import PATIENCE, SmallMesh
 from songs import pcm, song
 
@@ -60,6 +61,12 @@ def test_both_faces_have_the_same_methods(blocking: type, awaiting: type) -> Non
         }
 
     assert methods(blocking) == methods(awaiting)
+
+
+def test_both_faces_are_made_alike() -> None:
+    """The options of the sync face are the arguments of the async one."""
+    arguments = set(inspect.signature(AsyncChorale).parameters) - {"endpoint"}
+    assert set(Options.__annotations__) == arguments
 
 
 def test_a_song_goes_in_and_comes_out(chorale: Chorale, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ class Servicer:
     def __init__(self, operations: Operations) -> None:
         self._operations = operations
 
-    async def Start(self, request: Struct, context: Any) -> Any:  # noqa: N802
+    async def Start(self, request: Struct, context: Any) -> Any:
         """Start what the request says, under the request_id that it says."""
         asked = Struct()
         asked.CopyFrom(request)

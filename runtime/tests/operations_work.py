@@ -56,7 +56,8 @@ def request(kind: str, **fields: Any) -> Struct:
 
 async def run(job: Job[Struct]) -> Struct:
     """Do what the request says, and answer who did it."""
-    asked, answer = job.request, Struct()
+    asked: dict[str, Any] = dict(job.request)
+    answer = Struct()
     kind = asked["kind"]
     answer.update({"attempt": job.attempt, "principal": caller.current().principal})
     if kind == "echo":

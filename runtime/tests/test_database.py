@@ -8,7 +8,8 @@ from pathlib import Path
 import psycopg
 import pytest
 from chorale_mesh.postgres import EmbeddedPostgres
-from chorale_runtime.database import Database, DatabaseUnavailable, StorageFull
+from chorale_runtime.database import Database, DatabaseUnavailable
+from chorale_runtime.dependencies import StorageFull
 from chorale_runtime.migrations import MigrationsInvalid
 
 
@@ -39,10 +40,14 @@ async def test_a_transaction_is_all_or_nothing(database: Database) -> None:
     """What the block wrote is committed at its end, and gone when it raises."""
     async with database.connection() as connection:
         await connection.execute("CREATE TABLE song (name text)")
-    with pytest.raises(RuntimeError):
+
+    async def fail_half_way() -> None:
         async with database.connection() as connection:
             await connection.execute("INSERT INTO song VALUES ('lost')")
             raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        await fail_half_way()
     async with database.connection() as connection:
         await connection.execute("INSERT INTO song VALUES ('kept')")
     async with database.connection() as connection:
@@ -158,6 +163,25 @@ async def test_cut_connections_are_replaced_unnoticed(database: Database) -> Non
         await database.probe()
 
 
+async def test_a_cancellation_is_never_lost(database: Database) -> None:
+    """A task that uses the database ends when it is cancelled, in whichever moment that comes."""
+
+    async def forever() -> None:
+        while True:
+            try:
+                await database.probe()
+            except DatabaseUnavailable:
+                continue
+
+    for moment in range(60):
+        tasks = [asyncio.create_task(forever()) for _ in range(10)]
+        await asyncio.sleep(moment / 5000)
+        for task in tasks:
+            task.cancel()
+        _, left = await asyncio.wait(tasks, timeout=5)
+        assert not left
+
+
 async def test_nothing_there_is_said_and_waited_for(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -173,15 +197,19 @@ async def test_nothing_there_is_said_and_waited_for(
 async def test_the_server_may_be_killed_and_started_again(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    """kill -9 of PostgreSQL: calls fail within seconds, committed rows stay, and calls work again."""
+    """kill -9 of PostgreSQL: calls fail within seconds, committed rows stay, then calls work."""
     with EmbeddedPostgres(tmp_path_factory.mktemp("killed")) as server:
         async with Database.open(server.url, "songs") as database:
             async with database.connection() as connection:
                 await connection.execute("CREATE TABLE song (n int); INSERT INTO song VALUES (7)")
-            with pytest.raises(DatabaseUnavailable):
+
+            async def write_while_it_dies() -> None:
                 async with database.connection() as connection:
                     server.kill()
                     await connection.execute("INSERT INTO song VALUES (8)")
+
+            with pytest.raises(DatabaseUnavailable):
+                await write_while_it_dies()
             started = time.perf_counter()
             with pytest.raises(DatabaseUnavailable):
                 await database.probe()

@@ -139,10 +139,14 @@ async def test_a_stream_of_unknown_length_can_be_put(objects: Objects) -> None:
 
 async def test_a_writer_that_fails_leaves_nothing(objects: Objects) -> None:
     """An exception in the block leaves neither an object nor parts behind."""
-    with pytest.raises(RuntimeError, match="stop"):
+
+    async def write_half() -> None:
         async with objects.writer("key", part_bytes=5 * MIB) as writer:
             await writer.write(_bytes(11 * MIB))
             raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        await write_half()
     assert not await objects.exists("key")
     uploads = objects._client._list_multipart_uploads(objects.bucket)
     assert list(uploads.uploads) == []
@@ -150,12 +154,16 @@ async def test_a_writer_that_fails_leaves_nothing(objects: Objects) -> None:
 
 async def test_a_writer_sees_a_failed_part(objects: Objects) -> None:
     """When the storage loses an upload in mid-write, the block raises and stores nothing."""
-    with pytest.raises((ObjectsUnavailable, ObjectNotFound)):
+
+    async def write_to_nowhere() -> None:
         async with objects.writer("key", part_bytes=5 * MIB) as writer:
             await writer.write(_bytes(6 * MIB))
             await asyncio.wait(writer._parts)
             objects._client.abort(objects.bucket, "key", writer._upload_id)
             await writer.write(_bytes(12 * MIB))
+
+    with pytest.raises((ObjectsUnavailable, ObjectNotFound)):
+        await write_to_nowhere()
     assert not await objects.exists("key")
 
 

@@ -102,7 +102,7 @@ class Caller:
 
     address: str = ""
     history: list[tuple[str, str, Any]] = field(default_factory=list)
-    channel: grpc.aio.Channel | None = None
+    channel: Any = None
 
     async def to(self, address: str) -> None:
         """Call this address from now on."""
@@ -127,7 +127,6 @@ class Caller:
         self.history.append(("invoke", request_id, None))
 
         async def call() -> Any:
-            assert self.channel is not None
             path = f"/{operations_server.SERVICE}/Start"
             start = self.channel.unary_unary(
                 path, Struct.SerializeToString, longrunning_pb.Operation.FromString
@@ -154,7 +153,7 @@ class Caller:
         after, ends = 0, time.monotonic() + seconds
         while True:
             assert time.monotonic() < ends, f"{name} did not end"
-            stub = operations_grpc.OperationsServiceStub(self.channel)
+            stub = operations_grpc.OperationsServiceStub(self.channel)  # type: ignore[no-untyped-call]
             asked = operations_pb.WatchOperationRequest(name=name, after_sequence=after)
             try:
                 async for told in stub.WatchOperation(asked, timeout=10):

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -204,10 +203,12 @@ async def test_children_die_with_their_parent(tmp_path: Path) -> None:
     """kill -9 of the parent ends a child that is in the middle of a computation."""
     path = tmp_path / "pid"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    parent = subprocess.Popen([sys.executable, "-c", PARENT, str(path)], env=environment)
+    parent = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", PARENT, str(path), env=environment
+    )
     await _until(lambda: path.exists() and path.read_text(), 10)
     child = int(path.read_text())
     assert _is_alive(child)
     parent.kill()
-    await asyncio.to_thread(parent.wait)
+    await parent.wait()
     assert await _until(lambda: not _is_alive(child)) < 1.0

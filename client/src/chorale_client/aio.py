@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar, overload
 
 from chorale.engines.v1.engine_pb2 import Engine
 from chorale.ingest.v1 import reading_pb2
@@ -43,6 +43,23 @@ if TYPE_CHECKING:
 
 R = TypeVar("R", bound=Message)
 AudioName = str | Audio
+
+
+class Options(TypedDict, total=False):
+    """What `AsyncChorale` takes beside the endpoint; `Chorale` takes the same."""
+
+    addresses: Mapping[str, str] | None
+    token: Token | None
+    api_key: str
+    tls: bool | None
+    ca_file: str | Path | None
+    cert_file: str | Path | None
+    key_file: str | Path | None
+    allow_cleartext: bool
+    patience: Patience
+    metadata: Metadata
+    home: str | Path | None
+    channel_factory: ChannelFactory | None
 
 
 class AsyncChorale:
@@ -155,8 +172,9 @@ class AsyncChorale:
         """Stores a path, bytes, a binary file or an iterator of bytes; returns the audio.
 
         A broken connection is mended: the upload goes on from what the server has. The same bytes
-        again cost nothing. `progress(done, total)` counts bytes. With a `request_id` (a UUID) of
-        your own another process can continue what this one could not finish.
+        again cost nothing, and stay described as they were. `progress(done, total)` counts bytes.
+        With a `request_id` (a UUID) of your own another process can continue what this one could
+        not finish.
         """
         deadline = self._transfer_deadline(timeout_seconds)
         details = AudioDetails(title=title, tags=tags, privacy=privacy, keep_cover=keep_cover)

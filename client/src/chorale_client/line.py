@@ -100,7 +100,7 @@ class Line:
         try:
             await asyncio.wait_for(self.channel.channel_ready(), allowed)
         except TimeoutError:
-            raise self._unreachable(allowed) from None
+            raise self._unreachable(allowed, await self._why()) from None
         self._stood = True
 
     async def headers(self, traceparent: str) -> Metadata:
@@ -133,11 +133,21 @@ class Line:
             grpc.ChannelConnectivity.CONNECTING,
         )
 
-    def _unreachable(self, waited_seconds: float) -> MeshNotFoundError:
+    async def _why(self) -> str:
+        """What stands in the way: a refused connection, a certificate that is not believed."""
+        probe = self.channel.unary_unary("/grpc.health.v1.Health/Check", None, None)
+        try:
+            await probe(b"", timeout=1.0, wait_for_ready=False)
+        except grpc.aio.AioRpcError as error:
+            return (error.details() or "").rpartition("last error: ")[2]
+        return ""
+
+    def _unreachable(self, waited_seconds: float, why: str) -> MeshNotFoundError:
         remedy = "chorale up" if self.address.is_local else "chorale doctor"
         return MeshNotFoundError(
             f"Nothing answers as {self.service} at {self.address.target} (from "
-            f"{self.address.source}) after {waited_seconds:g} s. `{remedy}` helps further.",
+            f"{self.address.source}) after {waited_seconds:g} s{': ' if why else ''}{why}. "
+            f"`{remedy}` helps further.",
             reason="MESH_UNREACHABLE",
             metadata={"address": self.address.target, "remedy": remedy},
         )

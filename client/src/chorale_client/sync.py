@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, Unpack, cast, overload
 
 from chorale.engines.v1.engine_pb2 import Engine
 from chorale.ingest.v1.audio_pb2 import Audio, Privacy
@@ -17,7 +17,7 @@ from chorale.operations.v1.operations_service_pb2 import OperationEvent, Operati
 from google.longrunning import operations_pb2
 from google.protobuf.message import Message
 
-from chorale_client.aio import AsyncChorale, AudioName
+from chorale_client.aio import AsyncChorale, AudioName, Options
 from chorale_client.background import Background
 from chorale_client.operations import PAGE_SIZE, AsyncOperation
 from chorale_client.reading import Frames, Span
@@ -123,7 +123,7 @@ class Chorale:
     Takes what `AsyncChorale` takes. Any number of threads may share it.
     """
 
-    def __init__(self, endpoint: str = "", **options: Any) -> None:
+    def __init__(self, endpoint: str = "", **options: Unpack[Options]) -> None:
         self._background = Background()
         try:
             self._async: AsyncChorale = self._background.run(

@@ -89,8 +89,8 @@ class EmbeddedObjects:
         """Starts it; returns when it lists buckets and has kept a small object."""
         (self._state / "data").mkdir(mode=0o700, parents=True, exist_ok=True)
         self._state.chmod(0o700)
-        leftover = end_leftover(record_path(self._state, "objects"), signal.SIGTERM, _STOP_SECONDS)
-        if leftover is not None:
+        end_leftover(record_path(self._state, "objects"), signal.SIGTERM, _STOP_SECONDS)
+        if (self._state / "ports.json").exists():
             self._remove_sockets()
         self._choose_ports()
         self._child = self._launch()
@@ -160,7 +160,9 @@ class EmbeddedObjects:
     def _remove_sockets(self) -> None:
         """Removes what `weed` puts into /tmp, whatever it is told, and leaves there when killed."""
         for part, port in self._settled_ports().items():
-            Path(f"/tmp/seaweedfs-{part}-grpc-{port + TWIN_OFFSET}.sock").unlink(missing_ok=True)  # noqa: S108
+            twin = port + TWIN_OFFSET
+            if is_free(twin):  # else it is another server's by now
+                Path(f"/tmp/seaweedfs-{part}-grpc-{twin}.sock").unlink(missing_ok=True)  # noqa: S108
 
     def _choose_ports(self) -> None:
         if self._s3_port and not is_free(self._s3_port):

@@ -50,6 +50,12 @@ class ObjectsUrlError(MeshError):
         )
 
 
+def user_cache() -> Path:
+    """The user's own cache, by the XDG convention."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(base) if base else Path.home() / ".cache") / "chorale"
+
+
 @dataclass(frozen=True)
 class Options:
     """What the person asked for."""
@@ -62,8 +68,8 @@ class Options:
     free_ports: bool = False
     settings: Mapping[str, str] = field(default_factory=dict)
     """Settings of services by name; `mastering.log_level` is for one, `log_level` for all."""
-    cache: Path | None = None
-    """Where compiled code is kept; None: in the state directory."""
+    cache: Path = field(default_factory=user_cache)
+    """Where compiled code is kept: one place for every mesh, so that only the first waits."""
 
 
 @dataclass(frozen=True)

@@ -133,7 +133,7 @@ class Supervisor:
         secrets = self._options.state / "secrets"
         return Surroundings(
             state=self._options.state,
-            cache=self._options.cache or self._options.state / "cache",
+            cache=self._options.cache,
             database_url_file=keep_secret(secrets / "database-url", database_url),
             objects=self.objects,
             objects_access_key_file=keep_secret(secrets / "access-key", self.objects.access_key),

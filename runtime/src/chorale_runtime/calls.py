@@ -23,7 +23,7 @@ from chorale_runtime import caller, deadline, errors, traces
 from chorale_runtime.caller import Caller
 from chorale_runtime.dependencies import DependencyUnavailable
 from chorale_runtime.errors import ErrorTable
-from chorale_runtime.logs import CallLog, redacted
+from chorale_runtime.logs import CALL_FIELD_NAMES, CallLog, redacted
 from chorale_runtime.metrics import CallMetrics, MethodMetrics
 from chorale_runtime.refusals import CallsFull, DeadlineExceeded
 from chorale_runtime.traces import Kind, Tracer
@@ -274,18 +274,22 @@ class Call:
         status: status_pb2.Status | None,
         error: BaseException | None,
     ) -> None:
-        line: dict[str, object] = {
-            "method": self._method.path,
-            "code": code,
-            "milliseconds": round(seconds * 1000, 3),
-            "principal": self.caller.principal if self.caller is not None else "",
-            "messagesIn": self.messages_in,
-            "messagesOut": self.messages_out,
-            "bytesIn": self.bytes_in,
-            "bytesOut": self.bytes_out,
-        }
+        fields = (
+            self._method.path,
+            code,
+            seconds * 1000,
+            self.caller.principal if self.caller is not None else "",
+            self.messages_in,
+            self.messages_out,
+            self.bytes_in,
+            self.bytes_out,
+        )
+        log = self._policy.log
+        if status is None and log.tell_briefly(level, fields):
+            return
+        line: dict[str, object] = dict(zip(CALL_FIELD_NAMES, fields, strict=True))
         if status is not None:
             line["error"] = redacted(status.message)
         if isinstance(error, DependencyUnavailable):
             line["detail"] = error.detail
-        self._policy.log.tell(level, line, error if code == "INTERNAL" else None)
+        log.tell(level, line, error if code == "INTERNAL" else None)

@@ -141,14 +141,14 @@ class Database:
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
         """Lend a connection in a transaction: committed at the end, rolled back on exceptions."""
-        with _typed_errors():
+        with _cancellable(), _typed_errors():
             async with self._pool.connection() as connection:
                 yield connection
 
     @asynccontextmanager
     async def dedicated(self) -> AsyncIterator[Connection]:
         """Open a connection outside the pool, in autocommit: to listen, or to hold a lock."""
-        with _typed_errors():
+        with _cancellable(), _typed_errors():
             connection = await AsyncConnection.connect(
                 self._conninfo, autocommit=True, row_factory=dict_row
             )
@@ -158,7 +158,7 @@ class Database:
     @asynccontextmanager
     async def typed_errors(self) -> AsyncIterator[None]:
         """Say what the driver raises in the block in our words: for who uses the pool itself."""
-        with _typed_errors():
+        with _cancellable(), _typed_errors():
             yield
 
     async def probe(self) -> None:
@@ -200,6 +200,28 @@ def _has_word(connection: Connection) -> bool:
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
     return bool(poll.poll(0))
+
+
+@contextmanager
+def _cancellable() -> Iterator[None]:
+    """Raise at the end of the block a cancellation that the block lost.
+
+    The driver waits with `asyncio.wait_for`, which in Python 3.11 forgets a cancellation
+    that comes in the same moment as what it waits for. A task that nobody can end is
+    worse than one that ends a statement late.
+    """
+    task = asyncio.current_task()
+    before = task.cancelling() if task else 0
+    try:
+        yield
+    except asyncio.CancelledError:
+        raise
+    except BaseException as error:
+        if task is not None and task.cancelling() > before:
+            raise asyncio.CancelledError from error
+        raise
+    if task is not None and task.cancelling() > before:
+        raise asyncio.CancelledError
 
 
 @contextmanager

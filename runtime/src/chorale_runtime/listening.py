@@ -15,7 +15,6 @@ from chorale_runtime.settings import ServerSettings
 _PING_INTERVAL_MIN_MS = 5_000
 _KEEPALIVE_TIMEOUT_MS = 10_000
 _METADATA_BYTES_MAX = 16 * 1024
-_UNREAD_BYTES_MAX = 256 * 1024  # of each stream, ahead of what its servicer has asked for
 
 
 class AddressRefused(Exception):
@@ -93,10 +92,6 @@ def options(settings: ServerSettings) -> Sequence[tuple[str, int]]:
     return (
         # A second server on the same port would share its calls in silence.
         ("grpc.so_reuseport", 0),
-        # A fixed window instead of one that grows with the line: memory has a bound, and a chunk
-        # being read widens it as needed.
-        ("grpc.http2.bdp_probe", 0),
-        ("grpc.http2.lookahead_bytes", _UNREAD_BYTES_MAX),
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", -1),
         ("grpc.max_metadata_size", _METADATA_BYTES_MAX),

@@ -257,7 +257,7 @@ class _Process:
         for piece in request:
             await loop.sock_sendall(connection, piece)
         while True:
-            kind, value = await wire.receive_async(connection)
+            kind, value = await _receive(connection)
             if kind != "progress":
                 return kind, value
             if on_progress is not None:
@@ -301,3 +301,21 @@ def _environment(device: str, threads: int) -> dict[str, str]:
     # The parent's import path, so that what it can name the child can import.
     environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
     return environment
+
+
+async def _receive(connection: socket.socket) -> Any:
+    (count,) = wire.COUNT.unpack(await _receive_exactly(connection, wire.COUNT.size))
+    sizes = wire.sizes_of(count, await _receive_exactly(connection, 8 * count))
+    return wire.unpack([await _receive_exactly(connection, size) for size in sizes])
+
+
+async def _receive_exactly(connection: socket.socket, size_bytes: int) -> bytearray:
+    loop = asyncio.get_running_loop()
+    buffer = bytearray(size_bytes)
+    rest = memoryview(buffer)
+    while len(rest) > 0:
+        count = await loop.sock_recv_into(connection, rest)
+        if count == 0:
+            raise wire.ConnectionEnded
+        rest = rest[count:]
+    return buffer

@@ -5,13 +5,12 @@ what it refers to out of band (an array's memory, say), which goes out from wher
 lies and comes in to where it stays.
 """
 
-import asyncio
 import pickle
 import socket
 import struct
 from typing import Any
 
-_COUNT = struct.Struct("<I")
+COUNT = struct.Struct("<I")
 
 
 class ConnectionEnded(Exception):
@@ -24,10 +23,11 @@ def pack(message: object) -> list[memoryview]:
     body = pickle.dumps(message, protocol=5, buffer_callback=buffers.append)
     pieces = [memoryview(body), *(buffer.raw() for buffer in buffers)]
     sizes = struct.pack(f"<{len(pieces)}Q", *(len(piece) for piece in pieces))
-    return [memoryview(_COUNT.pack(len(pieces)) + sizes), *pieces]
+    return [memoryview(COUNT.pack(len(pieces)) + sizes), *pieces]
 
 
-def _unpack(buffers: list[bytearray]) -> Any:
+def unpack(buffers: list[bytearray]) -> Any:
+    """Rebuild the message from its pieces."""
     # Both sides are this program: nothing from outside is ever unpickled.
     return pickle.loads(buffers[0], buffers=buffers[1:])  # noqa: S301
 
@@ -38,11 +38,16 @@ def send(connection: socket.socket, message: object) -> None:
         connection.sendall(piece)
 
 
+def sizes_of(count: int, raw: bytes | bytearray) -> tuple[int, ...]:
+    """Read the sizes of so many buffers."""
+    return struct.unpack(f"<{count}Q", raw)
+
+
 def receive(connection: socket.socket) -> Any:
     """Receive in a process that may block."""
-    (count,) = _COUNT.unpack(_receive_exactly(connection, _COUNT.size))
-    sizes = struct.unpack(f"<{count}Q", _receive_exactly(connection, 8 * count))
-    return _unpack([_receive_exactly(connection, size) for size in sizes])
+    (count,) = COUNT.unpack(_receive_exactly(connection, COUNT.size))
+    sizes = sizes_of(count, _receive_exactly(connection, 8 * count))
+    return unpack([_receive_exactly(connection, size) for size in sizes])
 
 
 def _receive_exactly(connection: socket.socket, size_bytes: int) -> bytearray:
@@ -50,25 +55,6 @@ def _receive_exactly(connection: socket.socket, size_bytes: int) -> bytearray:
     rest = memoryview(buffer)
     while len(rest) > 0:
         count = connection.recv_into(rest)
-        if count == 0:
-            raise ConnectionEnded
-        rest = rest[count:]
-    return buffer
-
-
-async def receive_async(connection: socket.socket) -> Any:
-    """Receive in the event loop."""
-    (count,) = _COUNT.unpack(await _receive_exactly_async(connection, _COUNT.size))
-    sizes = struct.unpack(f"<{count}Q", await _receive_exactly_async(connection, 8 * count))
-    return _unpack([await _receive_exactly_async(connection, size) for size in sizes])
-
-
-async def _receive_exactly_async(connection: socket.socket, size_bytes: int) -> bytearray:
-    loop = asyncio.get_running_loop()
-    buffer = bytearray(size_bytes)
-    rest = memoryview(buffer)
-    while len(rest) > 0:
-        count = await loop.sock_recv_into(connection, rest)
         if count == 0:
             raise ConnectionEnded
         rest = rest[count:]

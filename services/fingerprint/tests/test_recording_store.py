@@ -7,7 +7,12 @@ from importlib import resources
 
 import numpy as np
 import pytest
+from chorale_audio.pcm import Encoding
+from chorale_audio.source import Source
+from chorale_audio.source import Store as AudioStore
 from chorale_fingerprint import matching
+from chorale_fingerprint.servicer.enrolling import Enroller, identity_of, new_recording
+from chorale_fingerprint.servicer.searching import Searcher
 from chorale_fingerprint.store import Enrolled, Recording, ShelfChanged, Store, Stretch
 from chorale_runtime.database import Database
 
@@ -147,3 +152,30 @@ async def test_a_copy_is_known_as_its_recording(store: Store) -> None:
     assert found.recording.aliases == (other.audio,)
     later = await store.shelves("ada")
     assert not await store.add_copy(uuid.uuid4(), "ada", other, later)
+
+
+async def test_a_second_attempt_is_no_duplicate_of_the_first(store: Store) -> None:
+    """An operation that lost its worker after enrolling finds its own recording as its own."""
+    identity = identity_of("operations/1")
+    source = Source(
+        audio="audio/" + "1" * 64,
+        key="",
+        encoding=Encoding.S16LE,
+        sample_rate_hz=44100,
+        channel_count=2,
+        start_frame=0,
+        frame_count=1000,
+        store=AudioStore("", "", "", ""),
+    )
+    enroller = Enroller(store, Searcher(store, 100))
+    assert await enroller.known("ada", source, identity) is None
+    wanted = new_recording(identity, source, "ada")
+    codes = np.random.default_rng(1).integers(0, 2**32, 200, dtype=np.uint32)
+    stretch = Stretch(source.audio, 0, 1000)
+    await store.add(Enrolled(wanted, codes), stretch, await store.shelves("ada"))
+    again = await enroller.known("ada", source, identity_of("operations/1"))
+    other = await enroller.known("ada", source, identity_of("operations/2"))
+    assert again is not None
+    assert other is not None
+    assert (again.level, again.duplicate) == ("", None)
+    assert other.level == "file"

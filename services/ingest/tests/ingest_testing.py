@@ -34,12 +34,17 @@ CHUNK_BYTES = 256 << 10
 START_SECONDS = 60.0
 
 
+def stub(channel: grpc.aio.Channel) -> Any:
+    """The generated stub, whose types do not know of aio."""
+    return ingest_service_pb2_grpc.IngestServiceStub(channel)  # type: ignore[no-untyped-call]
+
+
 class Ingest:
     """A caller of the service, with the steps that tests repeat."""
 
     def __init__(self, channel: grpc.aio.Channel, principal: str = "", tier: str = "") -> None:
         self.channel, self.principal = channel, principal
-        self._stub = ingest_service_pb2_grpc.IngestServiceStub(channel)
+        self._stub: Any = stub(channel)
         told = {"chorale-on-behalf-of": principal, "chorale-on-behalf-of-tier": tier}
         self._metadata = [(key, value) for key, value in told.items() if value]
 
@@ -56,19 +61,21 @@ class Ingest:
         request = upload_pb2.StartUploadRequest(
             **{"size_bytes": size_bytes, "request_id": str(uuid.uuid4()), **fields}
         )
-        return (await self.StartUpload(request)).upload
+        upload: upload_pb2.Upload = (await self.StartUpload(request)).upload
+        return upload
 
     async def write(
         self, upload: str, data: bytes, offset: int = 0, *, finish: bool = False, **fields: Any
     ) -> upload_pb2.WriteUploadResponse:
         """Write bytes in one stream."""
-        return await self.WriteUpload(writes(upload, data, offset, finish=finish, **fields))
+        requests = writes(upload, data, offset, finish=finish, **fields)
+        reply: upload_pb2.WriteUploadResponse = await self.WriteUpload(requests)
+        return reply
 
     async def committed(self, upload: str) -> int:
         """How much of an upload is safe."""
-        return (
-            await self.GetUpload(upload_pb2.GetUploadRequest(name=upload))
-        ).upload.committed_bytes
+        request = upload_pb2.GetUploadRequest(name=upload)
+        return int((await self.GetUpload(request)).upload.committed_bytes)
 
     async def store(self, data: bytes, **fields: Any) -> audio_pb2.Audio:
         """Upload a whole file."""
@@ -77,7 +84,8 @@ class Ingest:
 
     async def get(self, name: str) -> audio_pb2.Audio:
         """Describe audio."""
-        return (await self.GetAudio(audio_pb2.GetAudioRequest(name=name))).audio
+        audio: audio_pb2.Audio = (await self.GetAudio(audio_pb2.GetAudioRequest(name=name))).audio
+        return audio
 
     async def delete(self, name: str) -> list[str]:
         """Delete audio."""
@@ -171,7 +179,8 @@ async def drained(stream: AsyncIterator[Any]) -> list[Any]:
 def refusal_of(error: grpc.aio.AioRpcError) -> Refusal:
     """Read the status of an error."""
     status, info = status_pb2.Status(), error_details_pb2.ErrorInfo()
-    for key, value in error.trailing_metadata() or ():
+    trailers: Any = error.trailing_metadata() or ()
+    for key, value in trailers:
         if key == "grpc-status-details-bin":
             status.ParseFromString(value)
     for detail in status.details:

@@ -126,7 +126,7 @@ async def test_an_outage_in_mid_upload_is_told_and_survived(storage: Storage, lo
         assert (found.code, found.reason) == (
             grpc.StatusCode.UNAVAILABLE,
             "DEPENDENCY_UNAVAILABLE",
-        )
+        ), found
         assert found.metadata["dependency"] == lost
         assert "RetryInfo" in found.details
         await asyncio.to_thread(part.start)
@@ -141,8 +141,9 @@ async def _until_answered(ingest: Ingest, upload: str) -> int:
         try:
             return await ingest.committed(upload)
         except grpc.aio.AioRpcError as error:
-            assert refusal_of(error).reason == "DEPENDENCY_UNAVAILABLE"
-            await asyncio.sleep(0.2)
+            found = refusal_of(error)
+        assert found.reason == "DEPENDENCY_UNAVAILABLE", found
+        await asyncio.sleep(0.2)
     raise AssertionError("The service did not recover.")
 
 

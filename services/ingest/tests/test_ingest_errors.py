@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 from chorale.ingest.v1 import (
     audio_pb2,
-    ingest_service_pb2_grpc,
     reading_pb2,
     upload_pb2,
     usage_pb2,
@@ -34,6 +33,7 @@ from ingest_testing import (
     refusal_of,
     sha256,
     song,
+    stub,
 )
 
 Provocation = Callable[[Ingest], Awaitable[Any]]
@@ -120,7 +120,7 @@ def test_every_entry_has_a_provocation() -> None:
     assert {kind.__name__ for kind in ERRORS} == set(PROVOCATIONS) | OTHERWISE
 
 
-@pytest.mark.parametrize("kind", sorted(ERRORS, key=lambda kind: kind.__name__))
+@pytest.mark.parametrize("kind", sorted(ERRORS, key=str))
 async def test_every_error_is_told(ingest: Ingest, kind: type[Exception]) -> None:
     """Code, reason and domain are the table's, and the text is a sentence."""
     if kind.__name__ in OTHERWISE:
@@ -186,7 +186,7 @@ async def test_what_is_for_services_is_for_services(settings: Settings, tmp_path
                 grpc.StatusCode.PERMISSION_DENIED,
                 "CALL_FORBIDDEN",
             )
-        anonymous = ingest_service_pb2_grpc.IngestServiceStub(channel)
+        anonymous = stub(channel)
         read = anonymous.ReadFrames(reading_pb2.ReadFramesRequest(audio=audio.name))
         assert (await refusal(anext(aiter(read)))).reason == "CREDENTIALS_MISSING"
 

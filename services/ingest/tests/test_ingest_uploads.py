@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import google_crc32c
 import grpc
@@ -152,7 +152,7 @@ async def test_messages_come_in_order(ingest: Ingest) -> None:
     """The first message names the upload, later ones no other, and none follows finish."""
     first, other = await ingest.start(100), await ingest.start(100)
 
-    def streams() -> AsyncIterator[list[upload_pb2.WriteUploadRequest]]:
+    def streams() -> Iterator[list[upload_pb2.WriteUploadRequest]]:
         write = upload_pb2.WriteUploadRequest
         yield [write(data=b"x")]
         yield [write(upload=first.name, data=b"x"), write(upload=other.name, offset_bytes=1)]
@@ -237,7 +237,7 @@ async def test_put_audio_stores_a_whole_file_in_one_stream(ingest: Ingest) -> No
     """What curl sends is stored like any upload, also when it is there already."""
     data = song(13)
 
-    def stream() -> AsyncIterator[upload_pb2.PutAudioRequest]:
+    def stream() -> Iterator[upload_pb2.PutAudioRequest]:
         for start in range(0, len(data), 10_000):
             body = httpbody_pb2.HttpBody(data=data[start : start + 10_000])
             yield upload_pb2.PutAudioRequest(file_name="take.wav", title="Take", body=body)

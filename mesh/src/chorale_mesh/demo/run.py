@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -44,7 +43,7 @@ async def run(wish: Demonstration) -> list[Chapter]:
     console = Console(stderr=wish.as_json)
     begun = time.perf_counter()
     with _state(wish.state) as state:
-        options = Options(state=state, free_ports=True, cache=_cache())
+        options = Options(state=state, free_ports=True)
         async with Supervisor(options, lambda text: _say(console, text)) as mesh:
             _say(console, f"{len(mesh.services)} services are up ({_since(begun)})")
             song = compose(wish.seed)
@@ -111,12 +110,6 @@ def _state(wanted: Path | None) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="chorale-demo-") as temporary:
         yield Path(temporary)
-
-
-def _cache() -> Path:
-    """Where compiled numeric code survives the temporary mesh, so that the next one is quick."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if base else Path.home() / ".cache") / "chorale"
 
 
 def _say(console: Console, text: str) -> None:

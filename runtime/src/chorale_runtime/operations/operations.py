@@ -28,6 +28,7 @@ from chorale_runtime.operations.worker import Worker
 from chorale_runtime.processes import CPU, Processes
 
 SLOTS = 4  # of a queue, when neither its slots nor processes are given
+RECANCEL_SECONDS = 0.5
 QUEUE_CHARACTERS_MAX = 40  # procrastinate makes a PostgreSQL channel name of it
 
 
@@ -90,11 +91,11 @@ class Operations:
             sweeper.measure(),
         )
         around = [asyncio.create_task(each) for each in always]
-        serving = asyncio.create_task(worker.serve())
+        serving = [asyncio.create_task(each) for each in worker.serving()]
         try:
             yield cls(Store(database, queue, policy, speaker), hub, works)
         finally:
-            await _end([serving])
+            await _end(serving)
             await worker.leave()
             await _end(around)
 
@@ -155,6 +156,9 @@ def _slots(
 
 
 async def _end(tasks: Sequence["asyncio.Task[None]"]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    """Cancel tasks until they have ended: a library below may lose a cancellation."""
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=RECANCEL_SECONDS)

@@ -22,7 +22,8 @@ from chorale_runtime.refusals import DeadlineExceeded
 logger = logging.getLogger(__name__)
 
 STEP_SECONDS = 0.1  # between two writes of steps
-STOP_SECONDS = 0.7  # what a work that is stopped may take before it is left to itself
+STOP_SECONDS = 0.5  # what a work that is stopped may take before it is left to itself
+STOP_TRIES = 2
 WRITE_RETRY_SECONDS = 0.5
 
 STORE_AWAY = (DependencyUnavailable, StorageFull, psycopg.OperationalError)
@@ -127,8 +128,10 @@ class Run:
             stopping.cancel()
         if not body.done():
             self.stop(Reason.TIMEOUT)
-            body.cancel()
-            await asyncio.wait({body}, timeout=STOP_SECONDS)
+            for _ in range(STOP_TRIES):  # a library below may lose one
+                body.cancel()
+                if (await asyncio.wait({body}, timeout=STOP_SECONDS / STOP_TRIES))[0]:
+                    break
         if not body.done():
             # It swallows its cancellation. What it may still write is refused from now on.
             logger.error("operation_unstoppable", extra={"operation": self.record.name})

@@ -1,5 +1,4 @@
 """The two gRPC services under which every service of the mesh shows its operations."""
-# ruff: noqa: N802, ARG002 - names and arguments are the contract's and grpc's
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 
 from procrastinate.jobs import Job as QueuedJob
 
@@ -64,11 +64,9 @@ class Worker:
         work = self._works.get(method)
         return work.attempts_max if work else ATTEMPTS_MAX
 
-    async def serve(self) -> None:
-        """Take and run work until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            for queue, count in self._slots.items():
-                group.create_task(self._serve_queue(queue, count))
+    def serving(self) -> list[Coroutine[None, None, None]]:
+        """Take and run work, one coroutine per queue, each until cancelled."""
+        return [self._serve_queue(queue, count) for queue, count in self._slots.items()]
 
     async def live(self) -> None:
         """Give a sign of life now and then, and learn what is still ours, until cancelled."""
@@ -84,7 +82,7 @@ class Worker:
     async def leave(self) -> None:
         """Finish what ends soon, hand the rest back, and leave.
 
-        Called when `serve` has ended; `live` goes on until this is done.
+        Called when nothing new is taken any more; `live` goes on until this is done.
         """
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=self._policy.drain_seconds)

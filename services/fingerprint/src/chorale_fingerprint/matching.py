@@ -37,7 +37,7 @@ AGREEMENT = 0.75
 COPY_SCORE, COPY_SHARE = 0.85, 0.9
 # How the best match with unknown music falls off. Its evidence, score * sqrt(n) on n codes, is
 # 1.66 or more in one pair of recordings in ten, and every further 0.29 is e times as rare. Fitted
-# to 2610 pairs of 65 unrelated recordings, with queries of 40 to 269 codes; see README.
+# by eye to 2610 pairs of 65 unrelated recordings, queries of 40 to 269 codes; see README.
 CHANCE_AT_ONSET = 0.1
 CHANCE_ONSET = 1.66
 CHANCE_SCALE = 0.29

@@ -12,7 +12,7 @@ class Settings(ServerSettings):
     ingest_address: str = setting("127.0.0.1:7401", help="Where ingest is served.")
     processes: int = setting(
         1,
-        help="Processes that write and compare codes; one keeps up with 40 songs a second.",
+        help="Processes that write and compare codes; one does about ten songs a second.",
         unit="processes",
         minimum=1,
         maximum=256,

@@ -91,7 +91,8 @@ def _curved(value, start, limit, bias):  # type: ignore[no-untyped-def]
     """Straight up to `start`, then towards `limit` as tanh does; slope is 1 at the join."""
     shifted = value + bias
     size = abs(shifted)
-    if size > start:
-        room = limit - start
-        size = start + room * np.tanh((size - start) / room)
+    if size <= start:
+        return value
+    room = limit - start
+    size = start + room * np.tanh((size - start) / room)
     return (size if shifted >= 0.0 else -size) - bias

@@ -11,6 +11,9 @@ from chorale_mastering.block import Samples
 Powers = npt.NDArray[np.float64]
 
 _WINDOW_SECONDS = 0.186  # 8192 frames at 44.1 kHz: 5 Hz apart, fine enough for rumble
+_PIECE_SECONDS = 15.0
+_PIECES_MAX = 63  # odd: merged in pairs as soon as there is one more
+
 _TAKEN_ONE_IN = 4  # windows in four times their length: a mean needs no more
 
 THIRD_OCTAVES_HZ = tuple(1000.0 * 10.0 ** (0.1 * k) for k in range(-17, 14))  # 20 Hz to 20 kHz
@@ -26,6 +29,24 @@ class MeanSpectrum:
 
     sample_rate_hz: int
     power: Powers = field(repr=False)
+    loud_power: Powers = field(repr=False)  # of the pieces at least as loud as the mean
+
+    @property
+    def of_loud_pieces(self) -> "MeanSpectrum":
+        """The spectrum of the loud pieces alone: refrains, not introductions."""
+        return MeanSpectrum(self.sample_rate_hz, self.loud_power, self.loud_power)
+
+    def smoothed_db(self, hertz: Powers, octaves: float) -> Powers:
+        """Mean power per frequency around each of `hertz`, over so many octaves, in dB."""
+        running = np.concatenate([[0.0], np.cumsum(self.power)])
+        places = np.arange(len(running)) - 0.5
+        spread = 2.0 ** (octaves / 2.0)
+        # At least one line wide: below, a third octave is narrower than the spectrum can tell.
+        low = np.minimum(hertz / spread, hertz - self._step_hz / 2.0) / self._step_hz
+        high = np.maximum(hertz * spread, hertz + self._step_hz / 2.0) / self._step_hz
+        power = np.interp(high, places, running) - np.interp(low, places, running)
+        decibels: Powers = 10.0 * np.log10(np.maximum(power / (high - low), 1e-20))
+        return decibels
 
     @staticmethod
     def gatherer(sample_rate_hz: int, channel_count: int) -> "SpectrumGatherer":
@@ -105,8 +126,10 @@ class SpectrumGatherer:
         self._window = np.hanning(self.window_frames + 1)[:-1].astype(np.float32)
         self._stride = _TAKEN_ONE_IN * self.window_frames
         self._line = np.zeros((0, channel_count), np.float32)
-        self._power = np.zeros(self.window_frames // 2 + 1)
-        self._count = self._position = 0
+        self._pieces = [np.zeros(self.window_frames // 2 + 1)]
+        self._counts = [0]
+        self._windows_per_piece = max(1, round(_PIECE_SECONDS * sample_rate_hz / self._stride))
+        self._position = 0
 
     def push(self, block: Samples) -> None:
         """Takes the next frames; a window is the first quarter of each stride."""
@@ -122,12 +145,28 @@ class SpectrumGatherer:
 
     def read(self) -> MeanSpectrum:
         """The mean so far; sound shorter than one window is padded with silence."""
-        if not self._count and len(self._line):
+        if not self._counts[0] and len(self._line):
             room = self.window_frames - len(self._line)
             self._take(np.pad(self._line, ((0, room), (0, 0))))
-        return MeanSpectrum(self._rate_hz, self._power / max(1, self._count))
+        counts = np.maximum(np.array(self._counts), 1)[:, None]
+        means = np.array(self._pieces) / counts
+        whole = np.array(self._pieces).sum(axis=0) / max(1, sum(self._counts))
+        levels = means.sum(axis=1)
+        loud = means[levels >= levels.mean()].mean(axis=0)
+        return MeanSpectrum(self._rate_hz, whole, loud)
 
     def _take(self, frames: Samples) -> None:
+        if self._counts[-1] >= self._windows_per_piece:
+            self._pieces.append(np.zeros_like(self._pieces[0]))
+            self._counts.append(0)
+            if len(self._counts) > _PIECES_MAX:
+                self._merge()
         spectrum = np.fft.rfft(frames.T * self._window, axis=1)
-        self._power += (spectrum.real**2 + spectrum.imag**2).mean(axis=0)
-        self._count += 1
+        self._pieces[-1] += (spectrum.real**2 + spectrum.imag**2).mean(axis=0)
+        self._counts[-1] += 1
+
+    def _merge(self) -> None:
+        """Makes two pieces one, so that memory does not grow with the sound."""
+        self._pieces = [a + b for a, b in zip(self._pieces[::2], self._pieces[1::2], strict=True)]
+        self._counts = [a + b for a, b in zip(self._counts[::2], self._counts[1::2], strict=True)]
+        self._windows_per_piece *= 2

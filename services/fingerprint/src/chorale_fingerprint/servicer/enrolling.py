@@ -18,6 +18,7 @@ from chorale_fingerprint.servicer.searching import Hit, Searcher
 from chorale_fingerprint.store import Enrolled, Recording, ShelfChanged, Store, Stretch
 
 FILE, ACOUSTIC = "file", "acoustic"
+_RECORDINGS = uuid.UUID("7f2d5d0e-6c0f-4a55-9a39-0c1f0b6a4f11")
 
 
 class DuplicateRejected(Exception):
@@ -48,11 +49,17 @@ class Enroller:
     def __init__(self, store: Store, searcher: Searcher) -> None:
         self._store, self._searcher = store, searcher
 
-    async def known(self, owner: str, source: Source) -> Enrolment | None:
-        """Finds the recording that exactly these frames were enrolled as, without listening."""
+    async def known(self, owner: str, source: Source, identity: uuid.UUID) -> Enrolment | None:
+        """Finds the recording that exactly these frames were enrolled as, without listening.
+
+        One of this `identity` is no duplicate: an attempt of the same operation, whose worker was
+        lost before it could say so, enrolled it.
+        """
         enrolled = await self._store.known(owner, _stretch(source))
         if enrolled is None:
             return None
+        if enrolled.recording.name == identity:
+            return Enrolment(enrolled)
         count = len(enrolled.codes)
         whole = Found(0, Alignment(0, 0, count, bit_error_rate=0.0, score=1.0), 0.0)
         return Enrolment(enrolled, Hit(enrolled, whole), FILE)
@@ -69,7 +76,7 @@ class Enroller:
                 return await self._try(job, source, wanted, codes, refuse)
             except ShelfChanged:
                 # Each who was overtaken was so by one who succeeded: this ends.
-                if (known := await self.known(wanted.owner, source)) is not None:
+                if (known := await self.known(wanted.owner, source, wanted.name)) is not None:
                     return known
 
     async def _try(
@@ -90,16 +97,21 @@ class Enroller:
         return Enrolment(added)
 
 
-def new_recording(source: Source, owner: str, **said: Any) -> Recording:
+def new_recording(identity: uuid.UUID, source: Source, owner: str, **said: Any) -> Recording:
     """A recording to be, of what its owner said of it."""
     return Recording(
-        name=uuid.uuid4(),
+        name=identity,
         owner=owner,
         audio=source.audio,
         frame_count=source.frame_count,
         sample_rate_hz=source.sample_rate_hz,
         **said,
     )
+
+
+def identity_of(operation: str) -> uuid.UUID:
+    """The name of the recording that an operation enrols: the same in every attempt."""
+    return uuid.uuid5(_RECORDINGS, operation)
 
 
 def _stretch(source: Source) -> Stretch:

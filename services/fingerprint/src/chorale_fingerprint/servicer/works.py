@@ -1,6 +1,7 @@
 """What the operations of this service do, once a worker has taken them up."""
 
 import time
+import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +17,12 @@ from chorale_runtime.operations import Job
 from chorale_fingerprint import codes, engines, matching, messages, worker
 from chorale_fingerprint.codes import Codes
 from chorale_fingerprint.engines import Engine
-from chorale_fingerprint.servicer.enrolling import DuplicateRejected, Enroller, new_recording
+from chorale_fingerprint.servicer.enrolling import (
+    DuplicateRejected,
+    Enroller,
+    identity_of,
+    new_recording,
+)
 from chorale_fingerprint.servicer.searching import Hit, Searcher
 from chorale_fingerprint.store import Recording, Store
 
@@ -60,14 +66,15 @@ class FingerprintWorks:
         policy = asked.policy or self._policy
         refuse = policy == recordings_pb2.DUPLICATE_POLICY_REJECT
         source = await self._locate(asked)
-        enrolment = await self._enroller.known(job.owner, source)
+        identity = identity_of(job.name)
+        enrolment = await self._enroller.known(job.owner, source, identity)
         if enrolment is not None and refuse and enrolment.level:
             name = messages.recording_name(enrolment.enrolled.recording.name)
             raise DuplicateRejected(name, enrolment.level)
         if enrolment is None:
             heard = await self._listen(job, source)
             await job.progress("comparing", 0.9)
-            wanted = await self._described(asked, source, job.owner)
+            wanted = await self._described(identity, asked, source, job.owner)
             enrolment = await self._enroller.enroll(job, source, wanted, heard, refuse)
         answer = recordings_pb2.EnrollResponse(
             recording=messages.enrolled(enrolment.enrolled, job.owner),
@@ -126,7 +133,9 @@ class FingerprintWorks:
         matching.require_distinctive(heard)
         return heard
 
-    async def _described(self, asked: Enroll, source: Source, owner: str) -> Recording:
+    async def _described(
+        self, identity: uuid.UUID, asked: Enroll, source: Source, owner: str
+    ) -> Recording:
         """What the request says of the recording, and the audio itself where it says nothing."""
         title, artist = asked.title, asked.artist
         if not title or not artist:
@@ -134,6 +143,7 @@ class FingerprintWorks:
             title = title or audio.title or audio.embedded_tags.get("title") or audio.file_name
             artist = artist or audio.embedded_tags.get("artist", "")
         return new_recording(
+            identity,
             source,
             owner,
             title=title[:_TITLE_CHARACTERS_MAX],

@@ -10,6 +10,10 @@ from dataclasses import dataclass
 from chorale_runtime.objects import Objects
 
 
+# Per request: storage keeps objects in pieces of several MiB, and reads a whole one for any range.
+FETCH_BYTES = 4 << 20
+
+
 class SourceTruncated(Exception):
     """Object storage gave fewer bytes than it holds by its own account."""
 
@@ -37,26 +41,41 @@ class StoredFile:
         self.size_bytes = sum(segment.size_bytes for segment in segments)
         self._objects, self._segments = objects, segments
         self._offsets = [segment.offset_bytes for segment in segments]
-        self._ahead: tuple[int, int, asyncio.Task[bytes]] | None = None
+        self._block: tuple[int, bytes] = (-1, b"")
+        self._ahead: tuple[int, asyncio.Task[bytes]] | None = None
 
     async def read(self, offset_bytes: int, length_bytes: int) -> bytes:
         """Read; fewer bytes come only at the end."""
-        ahead, self._ahead = self._ahead, None
-        if ahead is not None and ahead[:2] == (offset_bytes, length_bytes):
-            data = await ahead[2]
-        else:
-            await _end(ahead)
-            data = await self._fetch(offset_bytes, length_bytes)
-        follows = offset_bytes + length_bytes
-        if follows < self.size_bytes:
-            task = asyncio.create_task(self._fetch(follows, length_bytes))
-            self._ahead = (follows, length_bytes, task)
-        return data
+        parts = []
+        end = min(offset_bytes + length_bytes, self.size_bytes)
+        while offset_bytes < end:
+            number, start = divmod(offset_bytes, FETCH_BYTES)
+            part = (await self._fetched(number))[start : start + end - offset_bytes]
+            parts.append(part)
+            offset_bytes += len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def close(self) -> None:
         """Give up what was fetched ahead."""
-        await _end(self._ahead)
-        self._ahead = None
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            ahead[1].cancel()
+            with suppress(asyncio.CancelledError, Exception):
+                await ahead[1]
+
+    async def _fetched(self, number: int) -> bytes:
+        if self._block[0] == number:
+            return self._block[1]
+        if self._ahead is not None and self._ahead[0] == number:
+            task, self._ahead = self._ahead[1], None
+            block = await task
+        else:
+            await self.close()
+            block = await self._fetch(number)
+        self._block = (number, block)
+        if (number + 1) * FETCH_BYTES < self.size_bytes:
+            self._ahead = (number + 1, asyncio.create_task(self._fetch(number + 1)))
+        return block
 
     async def sha256(self) -> str:
         """Digest the whole file, reading it once."""
@@ -69,8 +88,8 @@ class StoredFile:
             _check(segment, segment.size_bytes, found_bytes)
         return digest.hexdigest()
 
-    async def _fetch(self, offset_bytes: int, length_bytes: int) -> bytes:
-        parts = [part async for part in self._parts(offset_bytes, length_bytes)]
+    async def _fetch(self, number: int) -> bytes:
+        parts = [part async for part in self._parts(number * FETCH_BYTES, FETCH_BYTES)]
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def _parts(self, offset_bytes: int, length_bytes: int) -> AsyncIterator[bytes]:
@@ -89,10 +108,3 @@ class StoredFile:
 def _check(segment: Segment, wanted_bytes: int, found_bytes: int) -> None:
     if found_bytes != wanted_bytes:
         raise SourceTruncated(segment.key, wanted_bytes, found_bytes)
-
-
-async def _end(ahead: tuple[int, int, asyncio.Task[bytes]] | None) -> None:
-    if ahead is not None:
-        ahead[2].cancel()
-        with suppress(asyncio.CancelledError, Exception):
-            await ahead[2]

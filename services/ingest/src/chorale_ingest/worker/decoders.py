@@ -100,7 +100,7 @@ class Decoders:
         try:
             yield decoders
         finally:
-            await decoders._stop()
+            await _stop(decoders._starting)
 
     @property
     def confinement(self) -> Confinement | None:
@@ -136,8 +136,7 @@ class Decoders:
     async def _running_nursery(self) -> "Nursery":
         nursery = self._started()
         if self._starting is None or (self._starting.done() and not (nursery and nursery.alive)):
-            await self._stop()
-            self._starting = asyncio.create_task(Nursery.start())
+            self._starting = asyncio.create_task(_replacing(self._starting))
         # Shielded: a caller who gives up must not take it from the others.
         return await asyncio.shield(self._starting)
 
@@ -146,12 +145,6 @@ class Decoders:
         if task is None or not task.done() or task.cancelled() or task.exception():
             return None
         return task.result()
-
-    async def _stop(self) -> None:
-        task, self._starting = self._starting, None
-        if task is not None:
-            with suppress(DecoderLost):
-                await (await task).stop()
 
 
 class Child:
@@ -242,6 +235,17 @@ class Nursery:
         except subprocess.TimeoutExpired:
             self._process.kill()
             await asyncio.to_thread(self._process.wait)
+
+
+async def _replacing(before: asyncio.Task[Nursery] | None) -> Nursery:
+    await _stop(before)
+    return await Nursery.start()
+
+
+async def _stop(task: asyncio.Task[Nursery] | None) -> None:
+    if task is not None:
+        with suppress(DecoderLost):
+            await (await task).stop()
 
 
 class Listening:
