@@ -36,7 +36,7 @@ GOAL = 0.15
 def main() -> int:
     """Starts each in turns and reports."""
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        contenders = {"runtime": ("bench.servers", "ours")}
+        contenders: dict[str, tuple[str, ...]] = {"runtime": ("bench.servers", "ours")}
         environ: dict[str, str] = {}
         installed = [name for name in SERVICES if importlib.util.find_spec(f"chorale_{name}")]
         if installed:

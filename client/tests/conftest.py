@@ -1,13 +1,8 @@
 """Fixtures of the client's tests: a memory ingest on a real socket, and a client of it."""
 
-import sys
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))  # the suite's own modules; tests are no package
-
 from chorale_client import AsyncChorale
 from chorale_client.background import Background
 from loopback import PATIENCE, Served, SmallMesh, serving

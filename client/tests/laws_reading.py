@@ -6,8 +6,8 @@ As in `laws_upload.py`: `LAWS` lists them all.
 from chorale.audio.v1.audio_pb2 import FrameSpan
 from chorale.ingest.v1.reading_pb2 import ReadBytesRequest, ReadFramesRequest
 from chorale_client import AsyncChorale, Frames
+from client_songs import pcm, song
 from laws_upload import fails
-from songs import pcm, song
 
 
 async def law_frames_are_read_as_they_were_stored(chorale: AsyncChorale, seed: int) -> None:

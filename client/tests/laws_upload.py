@@ -22,7 +22,7 @@ from chorale.ingest.v1.upload_pb2 import (
     WriteUploadResponse,
 )
 from chorale_client import AsyncChorale, ChoraleError
-from songs import crc32c, song
+from client_songs import crc32c, song
 
 CHUNK_BYTES = 256 << 10
 

@@ -25,9 +25,9 @@ from chorale.ingest.v1 import (
     upload_pb2,
     usage_pb2,
 )
+from client_songs import crc32c, pcm
 from google.protobuf import duration_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
-from songs import crc32c, pcm
 
 CHUNK_BYTES = 1 << 20
 PCM_CHUNK_BYTES = 256 << 10
@@ -100,7 +100,7 @@ class MemoryIngest(ingest_service_pb2_grpc.IngestServiceServicer):
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Serves it."""
-        ingest_service_pb2_grpc.add_IngestServiceServicer_to_server(self, server)  # type: ignore[no-untyped-call]
+        ingest_service_pb2_grpc.add_IngestServiceServicer_to_server(self, server)
 
     async def StartUpload(self, request: Any, context: Any) -> upload_pb2.StartUploadResponse:
         owner = await self._enter(context)

@@ -71,8 +71,8 @@ class MemoryMastering(
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Serves all three."""
-        mastering_service_pb2_grpc.add_MasteringServiceServicer_to_server(self, server)  # type: ignore[no-untyped-call]
-        operations_service_pb2_grpc.add_OperationsServiceServicer_to_server(self, server)  # type: ignore[no-untyped-call]
+        mastering_service_pb2_grpc.add_MasteringServiceServicer_to_server(self, server)
+        operations_service_pb2_grpc.add_OperationsServiceServicer_to_server(self, server)
         operations_pb2_grpc.add_OperationsServicer_to_server(self, server)
 
     async def MeasureLoudness(self, request: Any, context: Any) -> operations_pb2.Operation:

@@ -15,10 +15,10 @@ from chorale_client.command.exits import EXITS, status_of
 from chorale_client.command.main import cli
 from chorale_client.errors import ERRORS_BY_CODE
 from click.testing import CliRunner, Result
+from client_songs import song
 from google.rpc import code_pb2
 from loopback import SmallMesh
 from memory_ingest import status
-from songs import song
 
 WAV = song(1)
 NAME = f"audio/{hashlib.sha256(WAV).hexdigest()}"

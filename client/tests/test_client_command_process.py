@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 
 import pytest
+from client_songs import song
 from loopback import SmallMesh
-from songs import song
 
 CHORALE = [sys.executable, "-c", "from chorale_client.command.main import main; main()"]
 WAV = song(1)

@@ -29,11 +29,11 @@ from chorale_client import (
     errors,
 )
 from chorale_client.errors import ERRORS_BY_CODE
+from client_songs import song
 from google.protobuf import descriptor_pb2
 from google.rpc import code_pb2, error_details_pb2
 from loopback import PATIENCE, Served, serving
 from memory_ingest import MemoryIngest, abort, status
-from songs import song
 
 AUDIO = f"audio/{'0' * 64}"
 FAILING = [code for code in grpc.StatusCode if code is not grpc.StatusCode.OK]

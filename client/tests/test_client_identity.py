@@ -8,12 +8,12 @@ from pathlib import Path
 
 import grpc
 import pytest
-from certificates import Authority, Pair
 from chorale_client import AsyncChorale, AuthError, Credentials, Patience, UnavailableError, tracing
 from chorale_client.addresses import parse
+from client_certificates import Authority, Pair
+from client_songs import song
 from loopback import PATIENCE, Served, serving
 from memory_ingest import MemoryIngest
-from songs import song
 
 
 async def principal(address: str, **options: object) -> str:
@@ -70,7 +70,8 @@ async def test_an_api_key_is_sent_as_such(served: Served, monkeypatch: pytest.Mo
 async def test_metadata_of_the_caller_travels(served: Served) -> None:
     """What is given to the client is on every call: so a service says for whom it works."""
     await principal(served.address, metadata=(("chorale-on-behalf-of", "p7"),))
-    assert served.ingest.metadata[-1]["chorale-on-behalf-of"] == "p7"
+    carried = served.ingest.metadata[-1]
+    assert (carried["chorale-on-behalf-of"], carried["chorale-service"]) == ("p7", "ingest")
 
 
 async def test_a_token_is_not_sent_in_clear_to_another_machine() -> None:

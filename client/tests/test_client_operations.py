@@ -11,13 +11,14 @@ from chorale_client import (
     CancelledError,
     DeadlineError,
     NotFoundError,
+    NotServedError,
     PreconditionError,
     QuotaError,
 )
 from cutting_proxy import CuttingProxy
 from google.protobuf.message import Message
 from google.rpc import code_pb2
-from loopback import PATIENCE, serving
+from loopback import PATIENCE, Served, serving
 from memory_ingest import status
 from memory_mastering import MemoryMastering
 
@@ -180,3 +181,16 @@ async def test_a_service_without_watch_is_asked_now_and_then(
     mastering[0].can_watch = False
     async with client(mastering[1]) as chorale:
         assert (await (await begin(chorale))).audio == AUDIO
+
+
+async def test_a_service_without_long_work_does_not_hide_the_others(
+    served: Served, mastering: tuple[MemoryMastering, int]
+) -> None:
+    """Asked for all operations, what does not serve any is passed over; asked alone, it says so."""
+    both = {"ingest": served.address, "mastering": f"127.0.0.1:{mastering[1]}"}
+    async with AsyncChorale(addresses=both, patience=PATIENCE) as chorale:
+        name = (await begin(chorale)).name
+        assert [operation.name async for operation in chorale.operations.list()] == [name]
+        assert (await chorale.operations.get(name)).service == "mastering"
+        with pytest.raises(NotServedError):
+            _ = [one async for one in chorale.operations.list("ingest")]

@@ -7,8 +7,8 @@ import pytest
 from chorale_client.command.exits import EXITS
 from chorale_client.command.main import COMMANDS, ELSEWHERE
 from chorale_client.services import SERVICES
+from client_songs import song
 from loopback import SmallMesh
-from songs import song
 
 CLIENT = Path(__file__).parents[1]
 README = (CLIENT / "README.md").read_text(encoding="utf-8")

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from chorale_client import AsyncChorale, DataLossError, RequestError
 from chorale_client.sources import opened
+from client_songs import song
 from loopback import Served, serving
-from songs import song
 
 WAV = song(1, frame_count=800_000)  # 3.2 MB: more than one chunk, not a whole number of them
 

@@ -24,8 +24,8 @@ from chorale_client import (
     RequestError,
 )
 from chorale_client.aio import Options
+from client_songs import pcm, song
 from loopback import PATIENCE, SmallMesh
-from songs import pcm, song
 
 WAV = song(1)
 

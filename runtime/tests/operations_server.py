@@ -12,7 +12,7 @@ import grpc
 import operations_work as service
 from chorale_runtime.app import App, Service
 from chorale_runtime.database import Database
-from chorale_runtime.operations import ERRORS, Operations, Policy
+from chorale_runtime.operations import Operations, Policy
 from chorale_runtime.processes import Processes
 from chorale_runtime.server import serve
 from chorale_runtime.settings import ServerSettings
@@ -99,7 +99,7 @@ async def build(settings: Settings) -> AsyncIterator[App]:
         yield App(
             "test",
             [Service(descriptor(), Servicer(operations), add), *operations.services()],
-            errors={**ERRORS, **service.ERRORS},
+            errors=service.ERRORS,
             probes={"database": database.probe},
         )
 

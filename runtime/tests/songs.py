@@ -42,7 +42,7 @@ class Songs:
     seen: list[Any] = field(default_factory=list)
 
 
-class Ingest(ingest_service_pb2_grpc.IngestServiceServicer):  # type: ignore[misc]
+class Ingest(ingest_service_pb2_grpc.IngestServiceServicer):
     """Three cardinalities over messages of the real contract."""
 
     def __init__(self, songs: Songs) -> None:
@@ -71,7 +71,7 @@ class Ingest(ingest_service_pb2_grpc.IngestServiceServicer):  # type: ignore[mis
         return upload_pb2.WriteUploadResponse(committed_bytes=size)
 
 
-class Mastering(mastering_service_pb2_grpc.MasteringServiceServicer):  # type: ignore[misc]
+class Mastering(mastering_service_pb2_grpc.MasteringServiceServicer):
     """The fourth."""
 
     def __init__(self, songs: Songs) -> None:
@@ -129,8 +129,8 @@ class Stubs:
         """Makes one call and returns all its answers; `into` keeps those before an error."""
         answers: list[Any] = [] if into is None else into
         if cardinality == "unary_unary":
-            request = upload_pb2.GetUploadRequest(name=UPLOAD)
-            answers.append(await self.ingest.GetUpload(request, **options))
+            named = upload_pb2.GetUploadRequest(name=UPLOAD)
+            answers.append(await self.ingest.GetUpload(named, **options))
         elif cardinality == "unary_stream":
             request = reading_pb2.ReadBytesRequest(audio=AUDIO)
             await _take(self.ingest.ReadBytes(request, **options), answers)
@@ -192,7 +192,8 @@ async def serving(
 
 def status_of(error: grpc.aio.AioRpcError) -> status_pb2.Status:
     """The google.rpc.Status of an error, which must agree with its code and text."""
-    for key, value in error.trailing_metadata() or ():
+    trailers: Any = error.trailing_metadata()
+    for key, value in trailers or ():
         if key == "grpc-status-details-bin":
             status = status_pb2.Status.FromString(value)
             assert status.code == error.code().value[0]

@@ -73,11 +73,17 @@ async def test_what_cannot_travel_says_so(processes: Processes) -> None:
     assert await processes.run(work.add, 1, 1) == 2
 
 
-async def test_progress_is_told_in_order(processes: Processes) -> None:
-    """Each step arrives once, in order, before the result."""
+async def test_progress_is_told_in_order_and_to_the_end(processes: Processes) -> None:
+    """Steps arrive in order, the last of each stage always, a flood of them never."""
     told: list[tuple[str, float]] = []
-    assert await processes.run(work.count, 50, on_progress=lambda *a: told.append(a)) == 50
-    assert told == [("counting", number / 50) for number in range(50)]
+    to = 100_000
+    started = time.perf_counter()
+    assert await processes.run(work.count, to, on_progress=lambda *a: told.append(a)) == to
+    took_seconds = time.perf_counter() - started
+    assert told == sorted(told)
+    assert told[0] == ("counting", 0.0)
+    assert told[-1] == ("counting", (to - 1) / to)
+    assert len(told) <= 3 + 100 * took_seconds
 
 
 async def test_cancelling_kills_the_computation(processes: Processes, tmp_path: Path) -> None:
@@ -180,12 +186,16 @@ async def test_closing_leaves_no_process() -> None:
     async with Processes.open(count=2) as processes:
         pids = [await processes.run(work.pid)]
         task = asyncio.create_task(processes.run(work.spin, 60.0))
+        left = asyncio.create_task(processes.run(work.spin, 60.0))
         await asyncio.sleep(0.1)
         pids += [p._child.pid for p in processes._lanes["cpu"].processes if p._child]
         task.cancel()
     assert not any(_is_alive(pid) for pid in pids)
     with pytest.raises(asyncio.CancelledError):
         await task
+    with pytest.raises(ProcessDied):
+        await left
+    assert all(p._child is None for p in processes._lanes["cpu"].processes)
 
 
 PARENT = """

@@ -226,5 +226,5 @@ def test_fields_with_a_meaning_become_details() -> None:
 
 def test_a_services_table_wins_over_the_runtimes() -> None:
     """A service may say more precisely what the runtime says in general."""
-    table = {StorageFull: (grpc.StatusCode.UNAVAILABLE, "NOT_READY")}
+    table: errors.ErrorTable = {StorageFull: (grpc.StatusCode.UNAVAILABLE, "NOT_READY")}
     assert errors.entry_of(StorageFull, table) == table[StorageFull]

@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 import psycopg
 import pytest
+from chorale.ingest.v1 import reading_pb2
 from chorale_mesh.postgres import EmbeddedPostgres
 from chorale_runtime import access, limits
 from chorale_runtime.caller import Caller
@@ -21,7 +22,7 @@ from chorale_runtime.refusals import CredentialsInvalid, RateLimited
 from chorale_runtime.settings import ServerSettings
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from google.rpc import error_details_pb2
-from songs import Songs, detail, info, serving, status_of
+from songs import AUDIO, Songs, detail, info, serving, status_of
 from test_runtime_identity import bearer, pem, token
 
 FREE, STUDIO = Caller("ada", "free"), Caller("ada", "studio")
@@ -184,8 +185,6 @@ async def test_on_the_wire_limits_are_told(database_url: str, tmp_path: Path) ->
         remaining = []
         for number in range(10):
             call = replicas[number % 2].stubs.ingest.ReadBytes
-            from songs import AUDIO, reading_pb2
-
             stream = call(reading_pb2.ReadBytesRequest(audio=AUDIO), metadata=metadata, timeout=9)
             assert len([answer async for answer in stream]) == 2
             told = dict(await stream.trailing_metadata())

@@ -19,6 +19,7 @@ import grpc
 import pytest
 from chorale_runtime import lifecycle, listening
 from chorale_runtime.app import App
+from chorale_runtime.calls import EOF
 from chorale_runtime.dependencies import DependencyUnavailable
 from chorale_runtime.lifecycle import running
 from chorale_runtime.settings import ServerSettings
@@ -261,7 +262,7 @@ async def test_watchers_of_health_hear_of_the_drain_and_do_not_delay_it() -> Non
             started = time.monotonic()
         assert time.monotonic() - started < 5
         assert (await watch.read()).status == NOT_SERVING
-        assert await watch.read() is grpc.aio.EOF
+        assert await watch.read() is EOF
 
 
 async def test_the_announcement_tells_where_everything_is(tmp_path: Path) -> None:

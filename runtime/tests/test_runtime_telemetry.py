@@ -18,7 +18,7 @@ from songs import Songs, Stubs, serving
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
 
-class Collector(trace_service_pb2_grpc.TraceServiceServicer):  # type: ignore[misc]
+class Collector(trace_service_pb2_grpc.TraceServiceServicer):
     """Takes spans as an OpenTelemetry collector does."""
 
     def __init__(self) -> None:

@@ -22,8 +22,15 @@ SERVICES = [
     ingest_service_pb2.DESCRIPTOR.services_by_name["IngestService"],
     mastering_service_pb2.DESCRIPTOR.services_by_name["MasteringService"],
 ]
-WRITE = RequestType(upload_pb2.WriteUploadRequest.DESCRIPTOR)
-METER = RequestType(loudness_pb2.MeterStreamRequest.DESCRIPTOR)
+
+
+def reading_of(message: Any) -> RequestType:
+    """What reads and checks messages of this type."""
+    return RequestType(message.DESCRIPTOR)
+
+
+WRITE = reading_of(upload_pb2.WriteUploadRequest)
+METER = reading_of(loudness_pb2.MeterStreamRequest)
 UPLOAD = "uploads/5d0c0000-0000-4000-8000-000000000000"
 LARGE = 512 * 1024
 
@@ -52,7 +59,7 @@ def test_payload_fields_are_found_by_their_rules() -> None:
     """Only bytes fields whose one rule is a maximum may be left out of a check."""
     assert dict(WRITE._payloads) == {3: 1 << 20}
     assert dict(METER._payloads) == {2: 1 << 20}
-    assert not RequestType(reading_pb2.ReadBytesRequest.DESCRIPTOR)._payloads
+    assert not reading_of(reading_pb2.ReadBytesRequest)._payloads
 
 
 @settings(deadline=None, max_examples=60)
@@ -73,7 +80,7 @@ def test_the_short_way_finds_what_the_long_way_finds(
     raw = message.SerializeToString()
     if unknown:  # a field of a newer contract, before and behind the payload
         raw = b"\xa2\x06\x03abc" + raw + b"\xa1\x06" + b"\0" * 8
-    long_way = RequestType(upload_pb2.WriteUploadRequest.DESCRIPTOR)
+    long_way = reading_of(upload_pb2.WriteUploadRequest)
     long_way._payloads = {}
     assert found(WRITE, raw) == found(long_way, raw)
 
@@ -104,6 +111,6 @@ def test_random_bytes_are_refused_and_never_raise_anything_else() -> None:
 
 def test_the_path_of_a_violation_leads_to_the_element() -> None:
     """Elements of lists are told by their index."""
-    reading = RequestType(audio_pb2.UpdateAudioRequest.DESCRIPTOR)
+    reading = reading_of(audio_pb2.UpdateAudioRequest)
     request = audio_pb2.UpdateAudioRequest(name=f"audio/{'0' * 64}", tags=["fine", "x" * 999])
     assert ("tags[1]", "string.max_len") in found(reading, request.SerializeToString())

@@ -195,7 +195,7 @@ def _check_settings(settings: Mapping[str, str], plans: Sequence[ServicePlan]) -
 def _holder(port: int) -> str:
     try:
         for connection in psutil.net_connections("tcp"):
-            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
+            if connection.status == psutil.CONN_LISTEN and connection.laddr[1:] == (port,):
                 process = psutil.Process(connection.pid)
                 return f"process {process.pid} ({' '.join(process.cmdline()[:4])[:80]})"
     except (psutil.Error, ValueError):

@@ -24,8 +24,11 @@ _CONNECTIONS_MAX = 3
 _log = logging.getLogger(__name__)
 
 
-class _Unlimited:
+class NoLimits:
+    """Counts nothing: in local mode, and where there is no database to count in."""
+
     async def take(self, _who: object) -> tuple[()]:
+        """Lets the call pass."""
         return ()
 
 
@@ -37,7 +40,7 @@ class Access:
     limits: Limits
 
 
-LOCAL_ACCESS = Access(LocalIdentity(), _Unlimited())
+LOCAL_ACCESS = Access(LocalIdentity(), NoLimits())
 
 
 @asynccontextmanager

@@ -35,14 +35,6 @@ _SPARE_SHARE = 10
 _log = logging.getLogger(__name__)
 
 
-class NoLimits:
-    """Counts nothing: for local mode, and where there is no database to count in."""
-
-    async def take(self, _who: Caller) -> Trailers:
-        """Lets the call pass."""
-        return ()
-
-
 @dataclass
 class _Account:
     """What one replica holds for one principal."""

@@ -76,7 +76,7 @@ class Exporter:
 async def exporting(service: str, endpoint: str) -> AsyncIterator[Exporter]:
     """Runs an exporter to `http://host:port`, `https://host:port` or `host:port`."""
     async with _channel(endpoint) as channel:
-        stub = trace_service_pb2_grpc.TraceServiceStub(channel)  # type: ignore[no-untyped-call]
+        stub = trace_service_pb2_grpc.TraceServiceStub(channel)
         exporter = Exporter(service, stub)
         task = asyncio.create_task(exporter.run(), name="otlp")
         try:

@@ -5,8 +5,8 @@
 
 `run` calls a function that can be imported by name, in a process started afresh (never
 forked), and returns what it returns or raises what it raises. With `on_progress` the
-function gets one more keyword argument, `progress`: whatever it calls that with is handed
-to `on_progress` in the parent.
+function gets one more keyword argument, `progress`: what it calls that with is handed to
+`on_progress` in the parent, the latest of each stage (the first argument) at least.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Self, TypeVar
 
 from chorale_runtime import processes_wire as wire
@@ -203,6 +203,9 @@ class _Process:
         self._child: subprocess.Popen[bytes] | None = None
         self._connection: socket.socket | None = None
         self._reaping: set[asyncio.Task[int]] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._closed = False
 
     def start(self) -> None:
         # Started from the loop's thread: the kernel ends a child with the thread that made it.
@@ -224,6 +227,15 @@ class _Process:
     async def run(
         self, request: list[memoryview], on_progress: Callable[..., object] | None
     ) -> Any:
+        self._idle.clear()
+        try:
+            return await self._run(request, on_progress)
+        finally:
+            self._idle.set()
+
+    async def _run(
+        self, request: list[memoryview], on_progress: Callable[..., object] | None
+    ) -> Any:
         if self._child is None or self._child.poll() is not None:
             self._replace()  # it died while idle, which is nobody's failure
         try:
@@ -243,6 +255,12 @@ class _Process:
         raise error from RemoteTraceback(text)
 
     async def close(self) -> None:
+        self._closed = True
+        if self._child is not None:
+            self._child.kill()
+        # A run in the middle hears the socket end; closed under it, it would wait for ever.
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), REAP_SECONDS)
         self._end()
         if self._reaping:
             await asyncio.wait(self._reaping, timeout=REAP_SECONDS)
@@ -265,7 +283,8 @@ class _Process:
 
     def _replace(self) -> None:
         self._end()
-        self.start()
+        if not self._closed:
+            self.start()
 
     def _end(self) -> None:
         child, self._child = self._child, None

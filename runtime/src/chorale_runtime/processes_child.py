@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
@@ -16,6 +17,7 @@ from typing import Any
 from chorale_runtime import processes_wire as wire
 
 PR_SET_PDEATHSIG = 1
+PROGRESS_SECONDS = 0.01
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -48,10 +50,12 @@ def _serve_one(connection: socket.socket, unfit: Exception | None) -> None:
         function, arguments, wants_progress = wire.receive(connection)
         if unfit is not None:
             raise unfit
-        keywords: dict[str, Any] = {}
         if wants_progress:
-            keywords["progress"] = lambda *told: wire.send(connection, ("progress", told))
-        answer = ("result", function(*arguments, **keywords))
+            progress = _Progress(connection)
+            answer = ("result", function(*arguments, progress=progress))
+            progress.flush()
+        else:
+            answer = ("result", function(*arguments))
     except wire.ConnectionEnded:
         raise
     except BaseException as error:  # whatever it is, the caller is told
@@ -62,6 +66,32 @@ def _serve_one(connection: socket.socket, unfit: Exception | None) -> None:
         pieces = wire.pack(_failure(error))
     for piece in pieces:
         connection.sendall(piece)
+
+
+class _Progress:
+    """What a function calls to tell how far it is, as often as it likes.
+
+    Of what is told faster than a hundred times a second only the latest of each
+    stage (the first argument) is sent, so that a tight loop costs nobody anything.
+    """
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._held: tuple[Any, ...] | None = None
+        self._sent_at = 0.0
+
+    def __call__(self, *told: Any) -> None:
+        if self._held is not None and self._held[:1] != told[:1]:
+            self.flush()
+        self._held = told
+        if time.monotonic() - self._sent_at >= PROGRESS_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what is held back."""
+        if self._held is not None:
+            wire.send(self._connection, ("progress", self._held))
+            self._held, self._sent_at = None, time.monotonic()
 
 
 def _failure(error: BaseException) -> tuple[str, Any]:

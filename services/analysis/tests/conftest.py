@@ -22,7 +22,7 @@ def ingest(
         yield ingest
 
 
-@pytest_asyncio.fixture
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def channel(ingest: Ingest) -> AsyncIterator[grpc.aio.Channel]:
     """A channel to a analysis service that stands beside it."""
     settings = Settings(processes=1, listen_seconds_max=60.0, **ingest.settings())
@@ -33,7 +33,7 @@ async def channel(ingest: Ingest) -> AsyncIterator[grpc.aio.Channel]:
         yield channel
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def analysis(channel: grpc.aio.Channel) -> analysis_service_pb2_grpc.AnalysisServiceStub:
     """What calls that service."""
     return analysis_service_pb2_grpc.AnalysisServiceStub(channel)

@@ -14,6 +14,9 @@ from google.protobuf import message
 from google.rpc import error_details_pb2, status_pb2
 from standing_ingest import Ingest
 
+# One service for all tests: starting it takes longer than any of them.
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
 WAIT_SECONDS = 60
 
 M = TypeVar("M", bound=message.Message)

@@ -47,6 +47,7 @@ async def resumed(process: Process, upload: str, data: bytes) -> Any:
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.slow
 async def test_an_upload_survives_kill_9(process: Process, settings: Settings, seed: int) -> None:
     """Killed at any moment, the service knows afterwards exactly what it acknowledged."""
     data = song(100 + seed, 44100 * 100)  # 17 MiB: several parts
@@ -72,6 +73,7 @@ async def test_an_upload_survives_kill_9(process: Process, settings: Settings, s
     assert await seen(lambda: not keys(settings, "uploads/"))
 
 
+@pytest.mark.slow
 async def test_kill_9_while_finishing_loses_nothing(process: Process, settings: Settings) -> None:
     """Between the last byte and the answer there are several steps; each may be the last."""
     data = song(110, 44100 * 60)
@@ -114,6 +116,7 @@ def storage(tmp_path: Path) -> Iterator[Storage]:
 
 
 @pytest.mark.parametrize("lost", ["objects", "database"])
+@pytest.mark.slow
 async def test_an_outage_in_mid_upload_is_told_and_survived(storage: Storage, lost: str) -> None:
     """UNAVAILABLE with a delay while storage is away; afterwards the upload goes on."""
     part = storage.objects if lost == "objects" else storage.postgres
@@ -169,6 +172,7 @@ async def test_another_replica_takes_an_upload_over(settings: Settings) -> None:
         assert await one.original(audio.name) == data
 
 
+@pytest.mark.slow
 async def test_the_sweep_removes_what_is_over(settings: Settings) -> None:
     """Expired audio, abandoned uploads and their objects go by themselves, all of them."""
     from dataclasses import replace

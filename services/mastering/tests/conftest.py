@@ -22,10 +22,10 @@ def ingest(
         yield ingest
 
 
-@pytest_asyncio.fixture
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def channel(ingest: Ingest) -> AsyncIterator[grpc.aio.Channel]:
     """A channel to a mastering service that stands beside it."""
-    settings = Settings(processes=1, live_meters_max=1, **ingest.settings())
+    settings = Settings(processes=1, live_meters_max=1, live_seconds_max=10, **ingest.settings())
     async with (
         running(settings, build) as server,
         grpc.aio.insecure_channel(server.address) as channel,
@@ -33,7 +33,7 @@ async def channel(ingest: Ingest) -> AsyncIterator[grpc.aio.Channel]:
         yield channel
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def mastering(channel: grpc.aio.Channel) -> mastering_service_pb2_grpc.MasteringServiceStub:
     """What calls that service."""
     return mastering_service_pb2_grpc.MasteringServiceStub(channel)

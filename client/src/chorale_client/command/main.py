@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import sys
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -197,6 +198,7 @@ def _failing(name: str, message: str, text: str = "") -> click.Command:
 
 def main() -> None:
     """The entry point."""
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # its chatter on stderr is not ours
     try:
         cli(prog_name="chorale")
     except KeyboardInterrupt:

@@ -1,8 +1,6 @@
 """What can go wrong with an operation as such, whatever its work is."""
 
-from collections.abc import Mapping
-
-from grpc import StatusCode
+from chorale_runtime.errors import RUNTIME_ERRORS, ErrorTable
 
 
 class OperationNotFound(Exception):
@@ -59,10 +57,14 @@ class PageTokenInvalid(Exception):
         return "The page token is not one that this list gave; start from the first page."
 
 
-ERRORS: Mapping[type[BaseException], tuple[StatusCode, str]] = {
-    OperationNotFound: (StatusCode.NOT_FOUND, "OPERATION_NOT_FOUND"),
-    OperationCancelled: (StatusCode.CANCELLED, "OPERATION_CANCELLED"),
-    OperationAbandoned: (StatusCode.ABORTED, "OPERATION_ABANDONED"),
-    RequestIdReused: (StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED"),
-    PageTokenInvalid: (StatusCode.INVALID_ARGUMENT, "PAGE_TOKEN_INVALID"),
+# The runtime's table tells these already; here for a service that states all it can answer.
+ERRORS: ErrorTable = {
+    kind: RUNTIME_ERRORS[kind]
+    for kind in (
+        OperationNotFound,
+        OperationCancelled,
+        OperationAbandoned,
+        RequestIdReused,
+        PageTokenInvalid,
+    )
 }

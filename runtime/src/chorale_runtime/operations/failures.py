@@ -13,7 +13,7 @@ from grpc import StatusCode
 from chorale_runtime import errors as runtime_errors
 from chorale_runtime.dependencies import DependencyUnavailable
 from chorale_runtime.errors import ErrorTable
-from chorale_runtime.operations.errors import ERRORS, OperationAbandoned
+from chorale_runtime.operations.errors import OperationAbandoned
 from chorale_runtime.operations.records import Record
 from chorale_runtime.operations.transitions import Ending
 from chorale_runtime.operations.work import Step, Work
@@ -40,7 +40,7 @@ class Speaker:
     """Says exceptions as the service's callers hear them."""
 
     def __init__(self, table: ErrorTable, domain: str) -> None:
-        self._table: ErrorTable = {**ERRORS, **table, ProcessDied: PROCESS_DIED}
+        self._table: ErrorTable = {**table, ProcessDied: PROCESS_DIED}
         self._domain = domain
 
     def status(self, error: BaseException) -> status_pb2.Status:

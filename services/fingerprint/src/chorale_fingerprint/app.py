@@ -41,7 +41,7 @@ async def build(settings: Settings) -> AsyncIterator[App]:
         database = await enter(Database.open(settings.database_url, NAME, migrations))
         objects = await enter(_objects(sound, settings))
         processes = await enter(Processes.open(settings.processes, worker.PRELOAD))
-        ingest = ingest_service_pb2_grpc.IngestServiceStub(  # type: ignore[no-untyped-call]
+        ingest = ingest_service_pb2_grpc.IngestServiceStub(
             await enter(channel(settings.ingest_address, settings))
         )
         reader, store = AudioReader(ingest, objects, sound), Store(database)

@@ -21,7 +21,7 @@ from chorale_ingest.samples import Signal
 # under -180 dB beyond 140 of them, at every ratio from 1:24 to 24:1.
 MARGIN_FRAMES = 256
 # Inputs per block, about: large enough that margins cost little, small enough to start soon.
-BLOCK_FRAMES = 1 << 16
+BLOCK_FRAMES = 1 << 17
 
 
 @dataclass(frozen=True)

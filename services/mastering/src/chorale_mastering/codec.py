@@ -76,14 +76,15 @@ def _encode(sound: Iterable[Samples], target: Any, stream: Any, rate: int, layou
 
 def _measured(encoded: io.BytesIO, channel_count: int) -> float:
     meter = None
-    with av.open(encoded) as source:
+    source: Any
+    with av.open(encoded, "r") as source:
         layout = "mono" if channel_count == 1 else "stereo"
         converter = av.AudioResampler(format="flt", layout=layout)
         for frame in source.decode(audio=0):
             for piece in converter.resample(frame):
                 if meter is None:
                     meter = Meter(piece.sample_rate, channel_count)
-                meter.push(piece.to_ndarray().reshape(-1, channel_count))
+                meter.push(piece.to_ndarray().reshape(-1, channel_count).astype(np.float32))
     if meter is None:
         return -200.0
     meter.finish()

@@ -31,6 +31,8 @@ class Compressor(Hopped):
         if threshold is None:
             raise ValueError("A compressor needs its threshold; `found` finds one.")
 
+        self.threshold_dbfs = threshold
+
         def keep(milliseconds: float) -> float:
             return math.exp(-1000.0 * hop / (milliseconds * sample_rate_hz))
 

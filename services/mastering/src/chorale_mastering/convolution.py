@@ -17,7 +17,7 @@ def linear_phase(gain: Callable[[Gains], Gains], tap_count: int, sample_rate_hz:
     window smears is narrower than what the curve says.
     """
     size = 1 << (4 * tap_count).bit_length()
-    magnitude = gain(np.fft.rfftfreq(size, 1.0 / sample_rate_hz))
+    magnitude = gain(np.fft.rfftfreq(size, 1.0 / sample_rate_hz).astype(np.float64))
     response = np.roll(np.fft.irfft(magnitude, size), tap_count // 2)[:tap_count]
     window = np.hanning(tap_count + 2)[1:-1]
     taps: Samples = (response * window).astype(np.float32)

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import numpy.typing as npt
 from numba import njit
 
 from chorale_mastering import biquad
@@ -51,8 +52,8 @@ class Detector:
         self._position += len(line)
         out = np.empty(len(line) // self._hop, np.float32)
         _mean_squares(heard, self._hop, self._smoothing, self._mean_square, out)
-        levels: Samples = 10.0 * np.log10(np.maximum(out, 1e-20)) + np.float32(SINE_DB)
-        return levels
+        levels = 10.0 * np.log10(np.maximum(out, 1e-20)) + SINE_DB
+        return levels.astype(np.float32)
 
 
 class LevelStatistics:
@@ -78,13 +79,12 @@ class LevelStatistics:
         return Levels(mean, float(_level(np.array(_percentile(counts, 0.95)))))
 
 
-def _percentile(counts: np.ndarray, share: float) -> int:  # type: ignore[type-arg]
+def _percentile(counts: npt.NDArray[np.int64], share: float) -> int:
     return int(np.searchsorted(np.cumsum(counts), share * counts.sum()))
 
 
-def _level(place: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
-    level: np.ndarray = LOWEST_DBFS + (place + 0.5) / LEVELS_PER_DB  # type: ignore[type-arg]
-    return level
+def _level(place: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    return LOWEST_DBFS + (place + 0.5) / LEVELS_PER_DB
 
 
 @njit(cache=True, nogil=True)

@@ -11,7 +11,6 @@ from chorale_mastering.convolution import Convolution, Gains, linear_phase
 from chorale_mastering.tone import PROFILES, BandTooHigh, EqBand, EqPhase, EqProfile, EqShape
 from chorale_mastering.weighting import Biquad
 
-
 _SHELVES_AND_BELLS = {
     EqShape.PEAK: biquad.peak,
     EqShape.LOW_SHELF: biquad.low_shelf,

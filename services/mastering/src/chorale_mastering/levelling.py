@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from chorale_mastering import chain
-from chorale_mastering.block import Processor, Sequenced
+from chorale_mastering.block import Processor, Samples, Sequenced
 from chorale_mastering.chain import Format, Link
 from chorale_mastering.codec import peak_after
 from chorale_mastering.filtering import Gain
@@ -49,20 +49,15 @@ class Levelling:
         resolution: Resolution,
         profile: Profile,
         shaped: Scratch,
-        directory: str | None,
+        sound: Scratch,
     ) -> None:
         self._plan, self._made, self._profile, self._shaped = plan, made, profile, shaped
-        self._directory = directory
         self._rise = resolution.peak_rise
         self._times = chain.limiter_times(plan, made.sample_rate_hz)
         self._links: list[Link] = []
         self._limiter: Limiter | None = None
-        self._share: Share = lambda done: None
-        self.sound = Scratch(made.channel_count, directory)
-
-    def close(self) -> None:
-        """Gives the room back."""
-        self.sound.close()
+        self._share: Share = lambda _: None
+        self.sound = sound
 
     def land(self, share: Share) -> Landed:
         """Searches; where codecs are to be checked, lowers the ceiling until they are clean."""
@@ -134,18 +129,17 @@ class Levelling:
 
     def _render(self, gain_db: float, ceiling_dbtp: float) -> Rendered:
         """One real pass, measured."""
-        self.sound.close()
-        self.sound = Scratch(self._made.channel_count, self._directory)
+        self.sound.emptied(self._made.channel_count)
         self._links = self._stages(gain_db, ceiling_dbtp)
         stages: Processor = Sequenced([link.processor for link in self._links])
-        gauge = _Gauge(self._made)
+        gauge = _Gauge(self._made, self._plan.loudness_measure)
         for block in self._shaped.blocks():
             self._keep(stages.process(block), gauge)
             self._share(self.sound.frame_count / self._shaped.frame_count)
         self._keep(stages.flush(), gauge)
-        return gauge.read(self._plan.loudness_measure)
+        return gauge.read()
 
-    def _keep(self, block: "np.ndarray[tuple[int, ...], np.dtype[np.float32]]", gauge: "_Gauge") -> None:
+    def _keep(self, block: Samples, gauge: "_Gauge") -> None:
         gauge.push(block)
         self.sound.append(block)
 
@@ -167,25 +161,27 @@ class Levelling:
 class _Gauge:
     """Measures what the search asks about, and the true peak."""
 
-    def __init__(self, made: Format) -> None:
+    def __init__(self, made: Format, measure: LoudnessMeasure) -> None:
+        self._measure = measure
         count = made.channel_count
         self._meter = Meter(made.sample_rate_hz, count, CHANNEL_WEIGHTS.get(count, (1.0,) * count))
         self._squares = 0.0
         self._sample_count = 0
 
-    def push(self, block: "np.ndarray[tuple[int, ...], np.dtype[np.float32]]") -> None:
+    def push(self, block: Samples) -> None:
         self._meter.push(block)
-        self._squares += float(np.square(block, dtype=np.float64).sum())
+        if self._measure is LoudnessMeasure.RMS:
+            self._squares += float(np.square(block, dtype=np.float64).sum())
         self._sample_count += block.size
 
-    def read(self, measure: LoudnessMeasure) -> Rendered:
+    def read(self) -> Rendered:
         self._meter.finish()
         read = self._meter.read()
         loudness = {
             LoudnessMeasure.INTEGRATED: read.integrated_lufs,
             LoudnessMeasure.MAX_SHORT_TERM: read.short_term_max_lufs,
             LoudnessMeasure.RMS: self._rms_dbfs(),
-        }[measure]
+        }[self._measure]
         return Rendered(loudness, max(read.true_peak_dbtp, -200.0))
 
     def _rms_dbfs(self) -> float | None:

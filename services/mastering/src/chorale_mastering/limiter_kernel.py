@@ -251,5 +251,5 @@ def _gaps(line, halves, peaks):  # type: ignore[no-untyped-def]
             even += halves[0, k] * (near + far)
             odd += halves[1, k] * (near - far)
             middle += halves[2, k] * (near + far)
-        here = max(abs(line[n + np.uintp(_HALF - 1)]), max(abs(middle), abs(even) + abs(odd)))
+        here = max(abs(line[n + np.uintp(_HALF - 1)]), abs(middle), abs(even) + abs(odd))
         peaks[n] = max(peaks[n], here)

@@ -5,17 +5,18 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
 
-from chorale_mastering import chain, facts, passes
+from chorale_mastering import chain, passes, telling
 from chorale_mastering.block import Samples
 from chorale_mastering.chain import Format
 from chorale_mastering.levelling import Levelling
-from chorale_mastering.matching import Match
-from chorale_mastering.passes import Share, Written
+from chorale_mastering.matching import Match, suitability
+from chorale_mastering.passes import Share
 from chorale_mastering.plan import MasteringPlan
 from chorale_mastering.profile import Profile
-from chorale_mastering.report import MasterReport
+from chorale_mastering.report import MasterReport, MasterWarning
 from chorale_mastering.resolution import Resolution
 from chorale_mastering.scratch import BLOCK_FRAMES, Scratch
+from chorale_mastering.work import Work
 
 Tell = Callable[[str, float], None]  # the stage, and the share of the whole work that is done
 
@@ -27,7 +28,7 @@ _TELL_EVERY = 0.01
 class Output:
     """How a master is written. 0 means as the input."""
 
-    resolution: Resolution = Resolution()  # noqa: RUF009  # frozen
+    resolution: Resolution = Resolution()
     sample_rate_hz: int = 0
     channel_count: int = 0
 
@@ -39,7 +40,7 @@ class Brief:
     plan: MasteringPlan
     sound: Format
     frame_count: int  # of the input
-    output: Output = Output()  # noqa: RUF009  # frozen
+    output: Output = Output()
     match: Match | None = None
     preview_start_frame: int = 0  # in the input
     preview_frame_count: int = 0  # 0: to the end
@@ -104,63 +105,71 @@ def master(
     `NoFrames` and `BandTooHigh`.
     """
     with ExitStack() as rooms:
-        result = _mastered(blocks, brief, tell, directory, rooms)
+        pair = [rooms.enter_context(Scratch(0, directory)) for _ in range(2)]
+        profile = Profile(brief.made.sample_rate_hz, brief.made.channel_count, directory)
+        try:
+            work = _worked(blocks, brief, tell, (pair[0], pair[1]), profile)
+        finally:
+            profile.close()
+        result = Mastered(work.written.sound, brief.made, telling.report(work))
         rooms.pop_all()
+    next(room for room in pair if room is not work.written.sound).close()
     return result
 
 
-def _mastered(
-    blocks: Iterable[Samples], brief: Brief, tell: Tell, directory: str | None, rooms: ExitStack
-) -> Mastered:
+def _worked(
+    blocks: Iterable[Samples],
+    brief: Brief,
+    tell: Tell,
+    rooms: tuple[Scratch, Scratch],
+    profile: Profile,
+) -> Work:
+    """All passes, from one room to the other and back."""
     plan, sound, made = brief.plan, brief.sound, brief.made
-    result = rooms.enter_context(Scratch(made.channel_count, directory))
-    with ExitStack() as passing:
 
-        def room(channel_count: int) -> Scratch:
-            return passing.enter_context(Scratch(channel_count, directory))
+    def other(room: Scratch, channel_count: int) -> Scratch:
+        return rooms[room is rooms[0]].emptied(channel_count)
 
-        heard = passes.heard(
-            blocks,
-            sound,
-            brief.curve_points,
-            room(sound.channel_count),
-            _share(tell, "measuring", 0.0, 0.2, brief.frame_count),
-        )
-        taps = brief.match.taps(heard.facts) if brief.match else None
-        toned = passes.toned(
-            heard, plan, sound, taps, room(sound.channel_count), _share(tell, "tone", 0.2, 0.3)
-        )
-        if toned.sound is not heard.sound:
-            heard.sound.close()
-        links = chain.dynamics_links(plan, toned.levels, heard.before.integrated_lufs, sound)
-        profile = Profile(made.sample_rate_hz, made.channel_count, directory)
-        passing.callback(profile.close)
-        shaped = passes.shaped(
-            toned,
-            links,
-            sound,
-            made,
-            profile,
-            room(made.channel_count),
-            _share(tell, "dynamics", 0.3, 0.5),
-        )
-        toned.sound.close()
-        levelling = Levelling(plan, made, brief.output.resolution, profile, shaped.sound, directory)
-        passing.callback(levelling.close)
-        landed = levelling.land(_share(tell, "loudness", 0.5, 0.85))
-        written = passes.written(
-            levelling.sound,
-            10.0 ** (landed.landing.trim_db / 20.0),
-            brief.output.resolution,
-            made,
-            brief.span(levelling.sound.frame_count),
-            brief.curve_points,
-            _GONIOMETER_POINTS if brief.curve_points else 0,
-            result,
-            _share(tell, "writing", 0.85, 1.0),
-        )
-        report = facts.report(plan, sound, made, brief.output, heard, toned, shaped, landed, written)
-    return Mastered(result, made, report)
+    heard = passes.heard(
+        blocks,
+        sound,
+        brief.curve_points,
+        rooms[0].emptied(sound.channel_count),
+        _share(tell, "measuring", 0.0, 0.2, brief.frame_count),
+    )
+    taps: Samples | None = None
+    warnings: tuple[MasterWarning, ...] = ()
+    if brief.match is not None:
+        taps = brief.match.taps(heard.facts)
+        warnings = suitability(brief.match.reference, heard.facts)
+        plan = brief.match.followed(plan, heard.facts)
+    room = other(heard.sound, sound.channel_count)
+    toned = passes.toned(heard, plan, sound, taps, room, _share(tell, "tone", 0.2, 0.3))
+    shaped = passes.shaped(
+        toned,
+        chain.dynamics_links(plan, toned.levels, heard.before.integrated_lufs, sound),
+        sound,
+        made,
+        profile,
+        other(toned.sound, made.channel_count),
+        _share(tell, "dynamics", 0.3, 0.5),
+    )
+    room = other(shaped.sound, made.channel_count)
+    levelling = Levelling(plan, made, brief.output.resolution, profile, shaped.sound, room)
+    landed = levelling.land(_share(tell, "loudness", 0.5, 0.85))
+    written = passes.written(
+        room,
+        10.0 ** (landed.landing.trim_db / 20.0),
+        brief.output.resolution,
+        made,
+        brief.span(room.frame_count),
+        brief.curve_points,
+        _GONIOMETER_POINTS if brief.curve_points else 0,
+        other(room, made.channel_count),
+        _share(tell, "writing", 0.85, 1.0),
+    )
+    resolution = brief.output.resolution
+    return Work(plan, sound, made, resolution, heard, toned, shaped, landed, written, warnings)
 
 
 def _share(tell: Tell, stage: str, first: float, last: float, whole: float = 1.0) -> Share:
@@ -174,6 +183,3 @@ def _share(tell: Tell, stage: str, first: float, last: float, whole: float = 1.0
             tell(stage, now)
 
     return share
-
-
-__all__ = ["Brief", "Mastered", "Output", "Written", "master"]

@@ -87,12 +87,10 @@ class Match:
             return None
         return correction(ours, theirs, facts.sample_rate_hz, settings)
 
-    def followed(
-        self, plan: MasteringPlan, facts: Inspection, wishes_loudness: bool = False
-    ) -> MasteringPlan:
+    def followed(self, plan: MasteringPlan, facts: Inspection) -> MasteringPlan:
         """The plan with the reference's loudness, width and peak where they are followed.
 
-        A target that the caller wished for goes before the reference's.
+        A caller who wishes for a target of its own ignores the loudness.
         """
         reference, settings = self.reference, self.settings
         measure = plan.loudness_measure
@@ -101,7 +99,7 @@ class Match:
             LoudnessMeasure.MAX_SHORT_TERM: reference.loudness.short_term_max_lufs,
             LoudnessMeasure.RMS: reference.facts.rms_dbfs,
         }[measure]
-        if settings.follows(MatchAspect.LOUDNESS) and not wishes_loudness and theirs is not None:
+        if settings.follows(MatchAspect.LOUDNESS) and theirs is not None:
             moved = plan.target_loudness_lufs
             moved += settings.share * (theirs - moved)
             plan = replace(plan, target_loudness_lufs=min(-5.0, max(-36.0, moved)))
@@ -165,7 +163,9 @@ def difference_db(ours: MeanSpectrum, theirs: MeanSpectrum) -> tuple[float, ...]
     return tuple(a - b for a, b in pairs)
 
 
-def suitability(reference: ReferenceFacts, ours: Inspection | None = None) -> list[MasterWarning]:
+def suitability(
+    reference: ReferenceFacts, ours: Inspection | None = None
+) -> tuple[MasterWarning, ...]:
     """What speaks against following this reference."""
     warnings = []
     loudness = reference.loudness.integrated_lufs
@@ -211,7 +211,7 @@ def suitability(reference: ReferenceFacts, ours: Inspection | None = None) -> li
                     _UNLIKE_DB,
                 )
             )
-    return warnings
+    return tuple(warnings)
 
 
 def _tone(spectrum: MeanSpectrum, settings: MatchSettings) -> MeanSpectrum:

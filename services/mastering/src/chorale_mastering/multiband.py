@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-
 from chorale_mastering import biquad
 from chorale_mastering.biquad import BUTTERWORTH_Q, Cascade
 from chorale_mastering.block import Samples
@@ -91,5 +90,3 @@ def _sum_of(bands: Sequence[Samples]) -> Samples:
     for band in bands[1:]:
         total += band
     return total
-
-

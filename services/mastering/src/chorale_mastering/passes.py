@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from chorale_mastering import chain
-from chorale_mastering.block import Samples, Sequenced, require_finite
+from chorale_mastering.block import Samples, Sequenced
 from chorale_mastering.chain import Format, Link
 from chorale_mastering.channels import mixed_to
 from chorale_mastering.detector import Detector, LevelStatistics, hop_frames
@@ -66,6 +66,7 @@ class Written:
     after: Loudness
     facts: Inspection
     goniometer: tuple[float, ...]
+    first_frame: int  # of the sound before the cut
     sound: Scratch
 
 
@@ -78,7 +79,6 @@ def heard(
     for block in blocks:
         for start in range(0, len(block), BLOCK_FRAMES):
             piece = np.ascontiguousarray(block[start : start + BLOCK_FRAMES], np.float32)
-            require_finite(piece, meter.frame_count)
             meter.push(piece)
             inspector.push(piece)
             room.append(piece)
@@ -102,7 +102,7 @@ def toned(
     listener = _Listener(plan, sound) if chain.needs_levels(plan) else None
     if not links and listener is None:
         return Toned((), (), source.sound)
-    for block in _through(links, source.sound, sound, share):
+    for block in _through(links, source.sound, share):
         if listener is not None:
             listener.push(block)
         if links:
@@ -121,7 +121,7 @@ def shaped(
     share: Share,
 ) -> Shaped:
     """Compresses, bends and widens; takes the profile that the loudness search works on."""
-    blocks = _through(links, source.sound, sound, share)
+    blocks = _through(links, source.sound, share)
     blocks = (mixed_to(block, made.channel_count) for block in blocks)
     for block in resampled_to(
         blocks, sound.sample_rate_hz, made.sample_rate_hz, made.channel_count
@@ -151,10 +151,10 @@ def written(
     stride = max(1, count // goniometer_points) if goniometer_points else 0
     points: list[Samples] = []
     for block in source.blocks(first_frame=first):
-        block = block[: count - room.frame_count]
-        if not len(block):
+        cut = block[: count - room.frame_count]
+        if not len(cut):
             break
-        out = quantizer.process(block * np.float32(trim))
+        out = quantizer.process(cut * np.float32(trim))
         meter.push(out)
         inspector.push(out)
         if stride:
@@ -162,7 +162,7 @@ def written(
         room.append(out)
         share(room.frame_count / count)
     meter.finish()
-    return Written(meter.read(), inspector.read(), _goniometer(points), room)
+    return Written(meter.read(), inspector.read(), _goniometer(points), first, room)
 
 
 def _meter(sound: Format, curve_points: int) -> Meter:
@@ -171,9 +171,7 @@ def _meter(sound: Format, curve_points: int) -> Meter:
     return Meter(sound.sample_rate_hz, count, weights, curve_points)
 
 
-def _through(
-    links: Sequence[Link], source: Scratch, sound: Format, share: Share
-) -> Iterator[Samples]:
+def _through(links: Sequence[Link], source: Scratch, share: Share) -> Iterator[Samples]:
     stages = Sequenced([link.processor for link in links])
     done = 0
     for block in source.blocks():

@@ -118,7 +118,7 @@ class MasteringPlan:
 
     target_loudness_lufs: float = -14.0
     loudness_measure: LoudnessMeasure = LoudnessMeasure.INTEGRATED
-    compression: Compression = Compression()
+    compression: Compression = field(default_factory=Compression)
     eq_profile: EqProfile = EqProfile.NEUTRAL
     eq_bands: tuple[EqBand, ...] = ()
     eq_phase: EqPhase = EqPhase.MINIMUM

@@ -87,8 +87,8 @@ class Profile:
         weighted = self._weighting.process(line)
         count = len(line) // RUN_FRAMES
         rows = np.empty((count, 3), np.float32)
-        rows[:, 1] = _powers(weighted, self._weights)
-        rows[:, 2] = _powers(line, np.ones_like(self._weights))
+        _powers(weighted, self._weights, rows[:, 1])
+        _powers(line, np.ones_like(self._weights), rows[:, 2])
         lines = np.concatenate([self._peak_line, line.T], axis=1)
         rows[:, 0] = peaks_of_runs(lines, count, self._halves)
         self._peak_line = lines[:, -(TAP_COUNT - 1) :].copy()
@@ -97,10 +97,15 @@ class Profile:
         self._rows.append(rows)
 
 
-def _powers(line: Samples, weights: Samples) -> Samples:
-    squares = np.square(line).reshape(-1, RUN_FRAMES, line.shape[1]).sum(axis=1)
-    powers: Samples = squares @ weights
-    return powers
+@njit(cache=True, nogil=True, fastmath={"contract"})
+def _powers(line, weights, out):  # type: ignore[no-untyped-def]
+    """The sum of weighted squares over each run."""
+    for run in range(out.shape[0]):
+        total = np.float32(0.0)
+        for n in range(np.uintp(run * RUN_FRAMES), np.uintp((run + 1) * RUN_FRAMES)):
+            for channel in range(np.uintp(line.shape[1])):
+                total += weights[channel] * line[n, channel] * line[n, channel]
+        out[run] = total
 
 
 def _measured(

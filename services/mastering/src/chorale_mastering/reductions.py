@@ -37,7 +37,8 @@ class Reductions:
         least = np.ones(count, np.float32)
         known = min(count, len(self._least))
         least[:known] = self._least[:known]
-        return 20.0 * np.log10(least)
+        reduction: npt.NDArray[np.float32] = (20.0 * np.log10(least)).astype(np.float32)
+        return reduction
 
     @property
     def greatest_db(self) -> float:

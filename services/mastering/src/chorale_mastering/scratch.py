@@ -12,16 +12,22 @@ BLOCK_FRAMES = 1 << 15
 
 
 class Scratch:
-    """Frames written once, in order, and read as often as wanted. Gone when closed."""
+    """Frames written in order, and read as often as wanted. Gone when closed."""
 
     def __init__(self, channel_count: int, directory: str | None = None) -> None:
         self._channel_count = channel_count
-        self._file = tempfile.TemporaryFile(dir=directory, buffering=0)
+        self._file = tempfile.TemporaryFile(dir=directory, buffering=0)  # noqa: SIM115  # `close`
         self.frame_count = 0
+
+    def emptied(self, channel_count: int) -> "Scratch":
+        """Itself, empty, for other sound: overwriting costs half of what new room costs."""
+        self._channel_count, self.frame_count = channel_count, 0
+        self._file.seek(0)
+        return self
 
     def append(self, block: Samples) -> None:
         """Writes the next frames."""
-        data = memoryview(np.ascontiguousarray(block, np.float32)).cast("B")
+        data = _bytes_of(np.ascontiguousarray(block, np.float32))
         while len(data):
             data = data[self._file.write(data) :]
         self.frame_count += len(block)
@@ -33,9 +39,9 @@ class Scratch:
         left = self.frame_count - first_frame
         while left > 0:
             block = np.empty((min(block_frames, left), self._channel_count), np.float32)
-            data = memoryview(block).cast("B")
+            data = _bytes_of(block)
             while len(data):
-                count = self._file.readinto(data)  # type: ignore[attr-defined]
+                count = self._file.readinto(data)
                 if not count:
                     raise EOFError(f"The scratch file ended {left} frames early.")
                 data = data[count:]
@@ -56,3 +62,7 @@ class Scratch:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _bytes_of(block: Samples) -> memoryview:
+    return memoryview(block.reshape(-1).view(np.uint8).data)

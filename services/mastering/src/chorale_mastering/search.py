@@ -125,7 +125,7 @@ def _landed(
 
 
 def _solved(foretell: Foretell, ceiling: float, wanted: float, low: float, high: float) -> float:
-    """The gain whose foretold loudness is `wanted`, by regula falsi (Illinois); else the nearest."""
+    """The gain whose foretold loudness is `wanted`, by regula falsi; else the nearest."""
 
     def miss(gain: float) -> float:
         told = foretell(gain, ceiling)
@@ -151,6 +151,7 @@ def _solved(foretell: Foretell, ceiling: float, wanted: float, low: float, high:
 def _between(
     miss: Callable[[float], float], low: float, at_low: float, high: float, at_high: float
 ) -> float:
+    """Regula falsi, the Illinois way: an end that stays counts half."""
     side = 0
     for _ in range(_STEPS):
         middle = (low * at_high - high * at_low) / (at_high - at_low)

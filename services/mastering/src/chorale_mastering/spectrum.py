@@ -14,7 +14,7 @@ _WINDOW_SECONDS = 0.186  # 8192 frames at 44.1 kHz: 5 Hz apart, fine enough for 
 _PIECE_SECONDS = 15.0
 _PIECES_MAX = 63  # odd: merged in pairs as soon as there is one more
 
-_TAKEN_ONE_IN = 4  # windows in four times their length: a mean needs no more
+_TAKEN_ONE_IN = 6  # windows of what comes: a mean needs no more
 
 THIRD_OCTAVES_HZ = tuple(1000.0 * 10.0 ** (0.1 * k) for k in range(-17, 14))  # 20 Hz to 20 kHz
 
@@ -118,7 +118,7 @@ class MeanSpectrum:
 
 
 class SpectrumGatherer:
-    """Takes a Hann window out of every four, counted from the start; memory does not grow."""
+    """Takes a Hann window out of every six, counted from the start; memory does not grow."""
 
     def __init__(self, sample_rate_hz: int, channel_count: int) -> None:
         self._rate_hz = sample_rate_hz
@@ -132,7 +132,7 @@ class SpectrumGatherer:
         self._position = 0
 
     def push(self, block: Samples) -> None:
-        """Takes the next frames; a window is the first quarter of each stride."""
+        """Takes the next frames; a window begins each stride."""
         line = np.concatenate([self._line, block])
         start = self._position  # of `line`, in the sound
         first = -(-start // self._stride) * self._stride
@@ -161,7 +161,7 @@ class SpectrumGatherer:
             self._counts.append(0)
             if len(self._counts) > _PIECES_MAX:
                 self._merge()
-        spectrum = np.fft.rfft(frames.T * self._window, axis=1)
+        spectrum = np.fft.rfft(np.ascontiguousarray(frames.T) * self._window, axis=1)
         self._pieces[-1] += (spectrum.real**2 + spectrum.imag**2).mean(axis=0)
         self._counts[-1] += 1
 

@@ -11,8 +11,8 @@ class EqShape(enum.Enum):
     PEAK = "peak"
     LOW_SHELF = "low_shelf"
     HIGH_SHELF = "high_shelf"
-    HIGH_PASS = "high_pass"
-    LOW_PASS = "low_pass"
+    HIGH_PASS = "high_pass"  # noqa: S105
+    LOW_PASS = "low_pass"  # noqa: S105
 
 
 class EqProfile(enum.Enum):

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from chorale_runtime.objects import Objects
 
-
 # Per request: storage keeps objects in pieces of several MiB, and reads a whole one for any range.
 FETCH_BYTES = 4 << 20
 
