@@ -153,7 +153,7 @@ class Caller:
         after, ends = 0, time.monotonic() + seconds
         while True:
             assert time.monotonic() < ends, f"{name} did not end"
-            stub = operations_grpc.OperationsServiceStub(self.channel)  # type: ignore[no-untyped-call]
+            stub = operations_grpc.OperationsServiceStub(self.channel)
             asked = operations_pb.WatchOperationRequest(name=name, after_sequence=after)
             try:
                 async for told in stub.WatchOperation(asked, timeout=10):

@@ -272,3 +272,11 @@ async def test_many_parts_of_any_size_make_the_file_again(ingest: Ingest) -> Non
         reply = await ingest.write(upload.name, data[start:end], start, finish=end == len(data))
     assert reply.audio.name == f"audio/{sha256(data)}"
     assert sha256(await ingest.original(reply.audio.name)) == sha256(data)
+
+
+async def test_an_error_reaches_a_client_that_is_still_sending(ingest: Ingest) -> None:
+    """The status is the server's, and not that of a write which broke off."""
+    data = bytes(8 << 20)
+    calls = (ingest.write(f"uploads/{uuid.uuid4()}", data) for _ in range(12))
+    found = [await refusal(call) for call in calls]
+    assert {error.reason for error in found} == {"UPLOAD_NOT_FOUND"}

@@ -303,8 +303,8 @@ async def test_live_meters_are_bounded(mastering: Any) -> None:
         yield loudness_pb2.MeterStreamRequest(frames=sound.tobytes())
         await go.wait()
 
-    first = mastering.MeterStream(held())
-    await first.read()  # it runs
+    first = aiter(mastering.MeterStream(held()))
+    await anext(first)  # it runs
     code, info = await refused(anext_of(mastering.MeterStream(stream(metering(sound), []))))
     assert (code, info.reason) == ("RESOURCE_EXHAUSTED", "QUEUE_FULL")
     go.set()

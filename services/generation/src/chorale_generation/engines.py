@@ -1,16 +1,18 @@
 """The engines of this service: who does what, under which licences, with which weights.
 
-Whether an engine can work is never assumed: it is here when this build can run it and every
-file of weights it needs is in the model registry, as `standing` is told.
+None of them runs in this build. They are listed, so that callers can see what is to come and
+under which licences, and refused by name.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 AUTO = "auto"
 TWO_TRACKS, PROMPT, VOCALS = "two_tracks", "prompt", "vocals"
 
 NONCOMMERCIAL = "CC-BY-NC-4.0"
+
+REMEDY = "None yet: this build cannot run it."
 
 
 class EngineUnknown(Exception):
@@ -38,24 +40,23 @@ class EngineNoncommercial(Exception):
         return f"The engine {self.engine} is under {self.licence}, which forbids commercial use."
 
 
-class WeightsMissing(Exception):
-    """The engine is known and its weights are not in the registry."""
+class EngineUnavailable(Exception):
+    """The engine is known and cannot work here."""
 
-    def __init__(self, engine: str, missing: str, remedy: str) -> None:
-        super().__init__(engine, missing, remedy)
-        self.engine, self.missing, self.remedy = engine, missing, remedy
+    def __init__(self, engine: str, remedy: str) -> None:
+        super().__init__(engine, remedy)
+        self.engine, self.remedy = engine, remedy
 
     def __str__(self) -> str:
-        return f"The engine {self.engine} has no weights here: {self.missing}. Run: {self.remedy}"
+        return f"The engine {self.engine} is known and cannot work here."
 
 
 @dataclass(frozen=True)
 class Weights:
-    """A model that an engine needs, and how it is brought here."""
+    """A model that an engine needs."""
 
     model: str  # `models/{model}`
     licence: str
-    remedy: str
 
 
 @dataclass(frozen=True)
@@ -70,47 +71,12 @@ class Engine:
     weights: tuple[Weights, ...] = ()
     devices: tuple[str, ...] = ("cpu", "cuda")
     is_default: bool = False
-    # Whether this build can run it. What it cannot run is listed, so that callers can see what
-    # is to come, and refused by name.
-    runs: bool = False
 
     @property
     def noncommercial_licence(self) -> str:
         """The first of its licences that forbids commercial use; empty when all allow it."""
         licences = (self.code_licence, *(weights.licence for weights in self.weights))
         return next((licence for licence in licences if NONCOMMERCIAL in licence), "")
-
-
-@dataclass(frozen=True)
-class Standing:
-    """An engine as it stands on this machine."""
-
-    engine: Engine
-    missing: tuple[Weights, ...]
-
-    @property
-    def available(self) -> bool:
-        """Whether it can work now."""
-        return self.engine.runs and not self.missing
-
-    @property
-    def remedy(self) -> str:
-        """What to run to make it available; empty when it is."""
-        if self.available:
-            return ""
-        steps = [weights.remedy for weights in self.missing]
-        if not self.engine.runs:
-            steps.append("pip install --upgrade chorale-generation")
-        return " && ".join(steps)
-
-
-def _imported(model: str, engine: str, licence: str, *files: str) -> Weights:
-    return Weights(
-        model=f"models/{model}",
-        licence=licence,
-        remedy=f"chorale models import --model {model} --engine {engine}"
-        f" --licence {licence} {' '.join(files)}",
-    )
 
 
 def _musicgen(size: str, parameters: str, is_default: bool = False) -> Engine:
@@ -121,9 +87,7 @@ def _musicgen(size: str, parameters: str, is_default: bool = False) -> Engine:
         version="1",
         code_licence="Apache-2.0",
         description=f"MusicGen, {parameters}: music from a prompt, 32 kHz.",
-        weights=(
-            _imported(name, name, NONCOMMERCIAL, "state_dict.bin", "compression_state_dict.bin"),
-        ),
+        weights=(Weights(f"models/{name}", NONCOMMERCIAL),),
         is_default=is_default,
     )
 
@@ -136,7 +100,7 @@ ENGINES = (
         code_licence="Apache-2.0",
         description=(
             "Recombines two tracks on their beats: one lends the rhythm, the other the harmony."
-            " No weights. Not in this build yet."
+            " No weights."
         ),
         devices=("cpu",),
         is_default=True,
@@ -149,13 +113,11 @@ ENGINES = (
         code_licence=f"Apache-2.0 AND {NONCOMMERCIAL}",
         description=(
             "EnCodec at 24 kHz and 6 kbit/s, and a cascade of transformers between its encoder"
-            " and its decoder. Not in this build yet."
+            " and its decoder."
         ),
         weights=(
-            _imported(
-                "encodec-24khz", "encodec-cascade", NONCOMMERCIAL, "encodec_24khz-d7cc33bc.th"
-            ),
-            _imported("cascade", "encodec-cascade", "Apache-2.0", "cascade.safetensors"),
+            Weights("models/encodec-24khz", NONCOMMERCIAL),
+            Weights("models/cascade", "Apache-2.0"),
         ),
     ),
     _musicgen("medium", "1.5 billion parameters", is_default=True),
@@ -167,16 +129,11 @@ ENGINES = (
         capability=VOCALS,
         version="0",
         code_licence="Apache-2.0",
-        description="Bark: a sung line of up to 14 s from words. Not in this build yet.",
-        weights=(_imported("bark", "bark", "MIT", "text_2.pt", "coarse_2.pt", "fine_2.pt"),),
+        description="Bark: a sung line of up to 14 s from words.",
+        weights=(Weights("models/bark", "MIT"),),
         is_default=True,
     ),
 )
-
-
-def standing(engine: Engine, present: Collection[str]) -> Standing:
-    """How an engine stands where these models, `models/{model}`, are in the registry."""
-    return Standing(engine, tuple(each for each in engine.weights if each.model not in present))
 
 
 def choose(capability: str, name: str, commercial_only: bool) -> Engine:

@@ -3,7 +3,7 @@
 from chorale.engines.v1 import engine_pb2
 from chorale.generation.v1 import models_pb2
 
-from chorale_generation.engines import Standing
+from chorale_generation.engines import REMEDY, Engine
 from chorale_generation.store import Filter, Model
 
 _IS_BASE = {
@@ -13,23 +13,22 @@ _IS_BASE = {
 }
 
 
-def engine(value: Standing) -> engine_pb2.Engine:
-    """An engine as `ListEngines` tells it."""
-    told = value.engine
+def engine(value: Engine) -> engine_pb2.Engine:
+    """An engine as `ListEngines` tells it: with its licences, and that this build cannot run it."""
     return engine_pb2.Engine(
-        name=told.name,
-        capability=told.capability,
-        version=told.version,
-        code_licence=told.code_licence,
-        weights_licence=" AND ".join(dict.fromkeys(each.licence for each in told.weights)),
-        commercial_use=not told.noncommercial_licence,
-        available=value.available,
-        remedy=value.remedy,
-        devices=told.devices,
-        is_default=told.is_default,
-        description=told.description,
+        name=value.name,
+        capability=value.capability,
+        version=value.version,
+        code_licence=value.code_licence,
+        weights_licence=" AND ".join(dict.fromkeys(each.licence for each in value.weights)),
+        commercial_use=not value.noncommercial_licence,
+        available=False,
+        remedy=REMEDY,
+        devices=value.devices,
+        is_default=value.is_default,
+        description=value.description,
         weights=[
-            engine_pb2.Weights(name=each.model, licence=each.licence) for each in told.weights
+            engine_pb2.Weights(name=each.model, licence=each.licence) for each in value.weights
         ],
     )
 

@@ -9,23 +9,20 @@ from chorale.generation.v1 import (
 from chorale_runtime import caller
 from chorale_runtime.calls import Context
 from chorale_runtime.errors import ErrorTable
-from chorale_runtime.refusals import NotServed
 from google.longrunning import operations_pb2
 from grpc import StatusCode
 
 from chorale_generation import engines, messages, pages
-from chorale_generation.engines import EngineNoncommercial, EngineUnknown, WeightsMissing
+from chorale_generation.engines import EngineNoncommercial, EngineUnavailable, EngineUnknown
 from chorale_generation.store import ModelNotFound, Store
 
 ERRORS: ErrorTable = {
     EngineUnknown: (StatusCode.INVALID_ARGUMENT, "ENGINE_UNKNOWN"),
     EngineNoncommercial: (StatusCode.FAILED_PRECONDITION, "ENGINE_NONCOMMERCIAL"),
-    WeightsMissing: (StatusCode.FAILED_PRECONDITION, "WEIGHTS_MISSING"),
+    EngineUnavailable: (StatusCode.FAILED_PRECONDITION, "ENGINE_UNAVAILABLE"),
     ModelNotFound: (StatusCode.NOT_FOUND, "MODEL_NOT_FOUND"),
     pages.PageTokenInvalid: (StatusCode.INVALID_ARGUMENT, "PAGE_TOKEN_INVALID"),
 }
-
-SERVICE = "chorale.generation.v1.GenerationService"
 
 
 class GenerationServicer(generation_service_pb2_grpc.GenerationServiceServicer):
@@ -37,27 +34,20 @@ class GenerationServicer(generation_service_pb2_grpc.GenerationServiceServicer):
     async def ListEngines(
         self, request: generation_service_pb2.ListEnginesRequest, _: Context
     ) -> generation_service_pb2.ListEnginesResponse:
-        """Lists the engines of this service, as they stand for the caller."""
-        present = await self._store.present(caller.current().principal)
+        """Lists the engines of this service."""
         found = [each for each in engines.ENGINES if request.capability in ("", each.capability)]
         part = pages.page(found, request.page_size, request.page_token, request.capability)
         return generation_service_pb2.ListEnginesResponse(
-            engines=[messages.engine(engines.standing(each, present)) for each in part.items],
+            engines=[messages.engine(each) for each in part.items],
             next_page_token=part.next_token,
         )
 
     async def GenerateFromTracks(
         self, request: tracks_pb2.GenerateFromTracksRequest, _: Context
     ) -> operations_pb2.Operation:
-        """Says why the engine cannot make one track of two yet; no build before it can."""
+        """Says why the engine cannot make one track of two: no engine of this build can."""
         engine = engines.choose(engines.TWO_TRACKS, request.engine, request.commercial_only)
-        present = await self._store.present(caller.current().principal)
-        standing = engines.standing(engine, present)
-        if standing.missing:
-            missing = ", ".join(weights.model for weights in standing.missing)
-            steps = " && ".join(weights.remedy for weights in standing.missing)
-            raise WeightsMissing(engine.name, missing, steps)
-        raise NotServed(f"{SERVICE}/GenerateFromTracks by the engine {engine.name}")
+        raise EngineUnavailable(engine.name, engines.REMEDY)
 
     async def ListModels(
         self, request: models_pb2.ListModelsRequest, _: Context

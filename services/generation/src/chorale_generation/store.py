@@ -84,13 +84,6 @@ class Store:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def present(self, owner: str) -> set[str]:
-        """The models, `models/{model}`, of which this owner can use some version."""
-        query = "SELECT DISTINCT model FROM model WHERE owner = ANY(%s)"
-        async with self._database.connection() as connection:
-            rows = await (await connection.execute(query, ([owner, BASE_OWNER],))).fetchall()
-        return {f"{PREFIX}{row['model']}" for row in rows}
-
     async def find(self, owner: str, name: str) -> Model:
         """Finds a version by number or alias; without either the latest. One's own goes first."""
         model, _, version = name.removeprefix(PREFIX).partition("/")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 
 from chorale_mastering import chain, passes, telling
@@ -28,7 +28,7 @@ _TELL_EVERY = 0.01
 class Output:
     """How a master is written. 0 means as the input."""
 
-    resolution: Resolution = Resolution()
+    resolution: Resolution = field(default_factory=Resolution)
     sample_rate_hz: int = 0
     channel_count: int = 0
 
@@ -40,7 +40,7 @@ class Brief:
     plan: MasteringPlan
     sound: Format
     frame_count: int  # of the input
-    output: Output = Output()
+    output: Output = field(default_factory=Output)
     match: Match | None = None
     preview_start_frame: int = 0  # in the input
     preview_frame_count: int = 0  # 0: to the end

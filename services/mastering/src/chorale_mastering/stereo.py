@@ -94,9 +94,9 @@ def _widen(middle, side, wanted, memory, out):  # type: ignore[no-untyped-def]
                 narrowest = min(narrowest, allowed)
         step = (allowed - before) / _RUN_FRAMES
         for k in range(np.uintp(_RUN_FRAMES)):
-            n = np.uintp(start) + k
-            spread = side[n] * np.float32(before + step * (k + np.uintp(1)))
-            out[n, 0], out[n, 1] = middle[n] + spread, middle[n] - spread
+            here = np.uintp(start) + k
+            spread = side[here] * np.float32(before + step * (k + np.uintp(1)))
+            out[here, 0], out[here, 1] = middle[here] + spread, middle[here] - spread
         before = allowed
     memory[0], memory[1], memory[2], memory[3], memory[4] = (
         middles,
