@@ -68,7 +68,7 @@ async def upload(address: str, size_mib: int) -> float:
     """Upload one file; returns the seconds it took."""
     begun = time.perf_counter()
     async with grpc.aio.insecure_channel(address) as channel:
-        stub: Any = ingest_service_pb2_grpc.IngestServiceStub(channel)  # type: ignore[no-untyped-call]
+        stub: Any = ingest_service_pb2_grpc.IngestServiceStub(channel)
         _, size_bytes = sound(size_mib)
         start = upload_pb2.StartUploadRequest(size_bytes=size_bytes, request_id=str(uuid.uuid4()))
         name = (await stub.StartUpload(start)).upload.name

@@ -454,3 +454,28 @@ def test_the_table_of_settings_is_printed(start: Any) -> None:
     told, _ = server.process.communicate(timeout=15)
     assert "--settings" in told
     assert server.process.returncode == 0
+
+
+async def test_while_balancers_notice_calls_are_still_accepted() -> None:
+    """In the pause health is NOT_SERVING, and a call that still comes here is answered."""
+    settings = ServerSettings(endpoint_pause_seconds=0.6, drain_seconds=1)
+    async with contextlib.AsyncExitStack() as stack:
+        entered = contextlib.AsyncExitStack()
+        server = await entered.enter_async_context(serving(settings=settings))
+        channel = await stack.enter_async_context(grpc.aio.insecure_channel(server.server.address))
+        await channel.channel_ready()
+        leaving = asyncio.create_task(entered.aclose())
+        await asyncio.sleep(0.2)
+        assert await health(channel, INGEST) == NOT_SERVING
+        await Stubs(channel).call("unary_unary", timeout=1)
+        await leaving
+
+
+async def test_connections_grow_old_without_failing_a_call() -> None:
+    """Clients are asked to reconnect in time for new replicas, and no call notices."""
+    settings = ServerSettings(max_connection_age_seconds=0.3, drain_seconds=0.2)
+    async with serving(settings=settings) as server:
+        started = time.monotonic()
+        while time.monotonic() - started < 1.5:
+            await server.stubs.call("unary_unary", timeout=5)
+            await asyncio.sleep(0.01)

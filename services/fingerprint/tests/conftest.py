@@ -2,7 +2,7 @@
 
 import importlib.util
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -36,7 +36,7 @@ def _codes(signal: Mono) -> Codes:
 
 
 @cache
-def _song(seed: int, seconds: float = 20.0) -> Mono:
+def _song(seed: int, seconds: float = 12.0) -> Mono:
     random = np.random.default_rng(seed)
     beat = round(RATE_HZ * float(random.uniform(0.35, 0.55)))
     count = int(seconds * RATE_HZ) // beat + 1
@@ -54,6 +54,7 @@ def _song(seed: int, seconds: float = 20.0) -> Mono:
     return song[: int(seconds * RATE_HZ)].astype(np.float32)
 
 
+@lru_cache(maxsize=32)  # a song has 14 tones, and plays each many times
 def _tone(midi: int, frame_count: int, level: float) -> npt.NDArray[np.float64]:
     time = np.arange(frame_count) / RATE_HZ
     frequency_hz = 440.0 * 2.0 ** ((midi - 69) / 12)

@@ -44,7 +44,7 @@ def test_noise_lowers_the_score_and_keeps_the_match(
     make_song: MakeSong, codes_of: CodesOf, snr_db: float, least_score: float
 ) -> None:
     """White noise over a song leaves it known."""
-    song = make_song(2)
+    song = make_song(2, 20.0)
     noise = np.random.default_rng(5).standard_normal(len(song))
     noise *= np.sqrt((song**2).mean() / (noise**2).mean()) * 10 ** (-snr_db / 20)
     query, reference = codes_of((song + noise).astype(np.float32)), codes_of(song)
@@ -67,7 +67,7 @@ def test_unknown_music_matches_no_more_often_than_stated(
     make_song: MakeSong, codes_of: CodesOf
 ) -> None:
     """Of 30 pairs of different songs, compared at every shift, none looks like a match."""
-    songs = [codes_of(make_song(seed)) for seed in range(10, 16)]
+    songs = [codes_of(make_song(seed, 20.0)) for seed in range(10, 16)]
     rates = []
     for query in songs:
         for reference in songs:

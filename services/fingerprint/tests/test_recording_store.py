@@ -7,6 +7,7 @@ from importlib import resources
 
 import numpy as np
 import pytest
+import pytest_asyncio
 from chorale_audio.pcm import Encoding
 from chorale_audio.source import Source
 from chorale_audio.source import Store as AudioStore
@@ -17,12 +18,28 @@ from chorale_fingerprint.store import Enrolled, Recording, ShelfChanged, Store, 
 from chorale_runtime.database import Database
 
 
-@pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    """The service's schema in an empty database."""
+SCHEMA = "recording_store_tests"
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def opened(postgres_url: str) -> AsyncIterator[Database]:
+    """The service's tables, in a schema for these tests alone."""
     files = resources.files("chorale_fingerprint") / "migrations"
-    async with Database.open(database_url, "fingerprint", files) as opened:
-        yield opened
+    async with Database.open(postgres_url, SCHEMA, files) as database:
+        yield database
+        async with database.connection() as connection:
+            await connection.execute(f"DROP SCHEMA {SCHEMA} CASCADE")
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def database(opened: Database) -> Database:
+    """Those tables as a new mesh has them: empty, but for the shelf of what is public."""
+    async with opened.connection() as connection:
+        await connection.execute("TRUNCATE recording, copy, posting, shelf")
+        await connection.execute("INSERT INTO shelf (owner) VALUES ('')")
+    return opened
 
 
 @pytest.fixture

@@ -7,30 +7,18 @@ from chorale_generation import engines
 from chorale_generation.engines import (
     ENGINES,
     EngineNoncommercial,
+    EngineUnavailable,
     EngineUnknown,
-    WeightsMissing,
     choose,
-    standing,
 )
 
 
 @pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
-def test_what_cannot_work_says_what_to_run(engine: engines.Engine) -> None:
-    """An engine is available, or names a command for every model it lacks."""
-    found = standing(engine, present=())
-    assert found.available == (found.remedy == "")
-    for weights in found.missing:
-        assert f"chorale models import --model {weights.model.removeprefix('models/')}" in (
-            found.remedy
-        )
-
-
-@pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
-def test_present_weights_are_not_asked_for_again(engine: engines.Engine) -> None:
-    """What is in the registry is not missing; what this build cannot run stays unavailable."""
-    found = standing(engine, present={weights.model for weights in engine.weights})
-    assert found.missing == ()
-    assert found.available == engine.runs
+def test_weights_are_named_as_models_with_a_licence(engine: engines.Engine) -> None:
+    """What an engine will need is told by its name in the registry and under which licence."""
+    for weights in engine.weights:
+        assert weights.model.startswith("models/")
+        assert weights.licence
 
 
 @pytest.mark.parametrize("capability", sorted({engine.capability for engine in ENGINES}))
@@ -66,7 +54,7 @@ def test_commercial_only_routes_away_from_noncommercial_licences() -> None:
 
 @pytest.mark.parametrize(
     "error",
-    [EngineUnknown("a", "b", "c"), EngineNoncommercial("a", "b"), WeightsMissing("a", "b", "c")],
+    [EngineUnknown("a", "b", "c"), EngineNoncommercial("a", "b"), EngineUnavailable("a", "b")],
 )
 def test_errors_cross_processes(error: Exception) -> None:
     """An error raised in a worker process arrives whole."""

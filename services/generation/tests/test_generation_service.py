@@ -20,6 +20,7 @@ from chorale_runtime.server import running
 
 As = Callable[[str], AsyncChorale]
 AUDIO = "audio/" + "0" * 64
+NO_REMEDY = "None yet: this build cannot run it."
 
 
 @pytest.fixture
@@ -78,42 +79,42 @@ def _two_tracks(**said: Any) -> tracks_pb2.GenerateFromTracksRequest:
 
 
 async def test_engines_are_told_honestly(ada: AsyncChorale) -> None:
-    """Every engine says its licences, and that it cannot work and why."""
+    """Every engine says its licences, and that nothing anyone could run makes it work."""
     told = {engine.name: engine for engine in await ada.engines("generation")}
     assert {"mosaic", "encodec-cascade", "musicgen-medium", "bark"} <= told.keys()
     assert not any(engine.available for engine in told.values())
-    assert all(engine.remedy for engine in told.values())
+    assert {engine.remedy for engine in told.values()} == {NO_REMEDY}
     cascade = told["encodec-cascade"]
     assert not cascade.commercial_use
-    assert [weights.name for weights in cascade.weights] == [
-        "models/encodec-24khz",
-        "models/cascade",
+    assert [(weights.name, weights.licence) for weights in cascade.weights] == [
+        ("models/encodec-24khz", "CC-BY-NC-4.0"),
+        ("models/cascade", "Apache-2.0"),
     ]
-    assert "chorale models import --model encodec-24khz" in cascade.remedy
 
 
-async def test_missing_weights_come_with_the_command(ada: AsyncChorale) -> None:
-    """An engine without weights is refused with what is missing and what to run."""
-    with pytest.raises(ChoraleError) as caught:
-        await ada.generation.GenerateFromTracks(_two_tracks(engine="encodec-cascade"))
-    assert (caught.value.code, caught.value.reason) == ("FAILED_PRECONDITION", "WEIGHTS_MISSING")
-    assert caught.value.metadata["engine"] == "encodec-cascade"
-    assert caught.value.remedy.startswith("chorale models import --model encodec-24khz ")
-    assert caught.value.missing == ("models/encodec-24khz, models/cascade",)
-
-
-async def test_weights_that_are_there_are_not_asked_for(
-    ada: AsyncChorale, settings: Settings
+@pytest.mark.parametrize(
+    ("said", "engine"),
+    [
+        ({"engine": "encodec-cascade"}, "encodec-cascade"),
+        ({"engine": "mosaic"}, "mosaic"),
+        ({"engine": "auto"}, "mosaic"),
+        ({}, "mosaic"),
+        ({"commercial_only": True}, "mosaic"),
+    ],
+)
+async def test_what_this_build_cannot_run_is_refused_by_name(
+    ada: AsyncChorale, settings: Settings, said: dict[str, Any], engine: str
 ) -> None:
-    """With one of two models registered only the other is missing; with both, the engine itself."""
-    await _register(settings, "", "encodec-24khz", "1")
-    with pytest.raises(ChoraleError) as caught:
-        await ada.generation.GenerateFromTracks(_two_tracks(engine="encodec-cascade"))
-    assert caught.value.missing == ("models/cascade",)
-    await _register(settings, "ada", "cascade", "1")
-    with pytest.raises(ChoraleError) as caught:
-        await ada.generation.GenerateFromTracks(_two_tracks(engine="encodec-cascade"))
-    assert caught.value.reason == "NOT_SERVED"
+    """Named or chosen by `auto`, with its models registered or not, no engine makes a track."""
+    for registered in ((), ("encodec-24khz", "cascade")):
+        for model in registered:
+            await _register(settings, "", model, "1")
+        with pytest.raises(ChoraleError) as caught:
+            await ada.generation.GenerateFromTracks(_two_tracks(**said))
+        told = (caught.value.code, caught.value.reason)
+        assert told == ("FAILED_PRECONDITION", "ENGINE_UNAVAILABLE")
+        assert caught.value.metadata["engine"] == engine
+        assert caught.value.remedy == NO_REMEDY
 
 
 @pytest.mark.parametrize(
@@ -121,8 +122,6 @@ async def test_weights_that_are_there_are_not_asked_for(
     [
         ({"engine": "kazoo"}, "ENGINE_UNKNOWN"),
         ({"engine": "encodec-cascade", "commercial_only": True}, "ENGINE_NONCOMMERCIAL"),
-        ({"engine": "mosaic"}, "NOT_SERVED"),
-        ({}, "NOT_SERVED"),
         ({"seed": -1}, "REQUEST_INVALID"),
     ],
 )

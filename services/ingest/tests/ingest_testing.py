@@ -36,7 +36,7 @@ START_SECONDS = 60.0
 
 def stub(channel: grpc.aio.Channel) -> Any:
     """The generated stub, whose types do not know of aio."""
-    return ingest_service_pb2_grpc.IngestServiceStub(channel)  # type: ignore[no-untyped-call]
+    return ingest_service_pb2_grpc.IngestServiceStub(channel)
 
 
 class Ingest:

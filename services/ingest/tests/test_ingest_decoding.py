@@ -12,7 +12,7 @@ import av
 import numpy as np
 import pytest
 import soundfile
-from chorale_ingest.decoding import AudioTooLong, Decoded, Undecodable
+from chorale_ingest.decoded import AudioTooLong, Decoded, Undecodable
 from chorale_ingest.worker import confinement
 from chorale_ingest.worker.decoders import Child, DecoderLost, Decoders, Listening
 from ingest_testing import encoded, noise

@@ -24,6 +24,7 @@ from chorale_ingest.settings import Settings
 from chorale_runtime.server import running
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from google.longrunning import operations_pb2, operations_pb2_grpc
 from ingest_testing import (
     Ingest,
     connected,
@@ -208,3 +209,11 @@ async def test_what_is_not_built_yet_is_not_served(ingest: Ingest) -> None:
     ):
         found = await refusal(call)
         assert (found.code, found.reason) == (grpc.StatusCode.UNIMPLEMENTED, "NOT_SERVED")
+
+
+async def test_operations_are_served_like_everywhere(ingest: Ingest) -> None:
+    """No call of this build starts one, so none is found; the service answers all the same."""
+    get = operations_pb2_grpc.OperationsStub(ingest.channel).GetOperation
+    name = f"operations/{uuid.uuid4()}"
+    found = await refusal(get(operations_pb2.GetOperationRequest(name=name)))
+    assert (found.code, found.reason) == (grpc.StatusCode.NOT_FOUND, "OPERATION_NOT_FOUND")

@@ -22,6 +22,7 @@ class Chroma:
 
     classes: npt.NDArray[np.float64]
     tuning_cents: float  # against A4 = 440 Hz, in [-50, 50]
+    peak_share: float  # of the power, that of spectral peaks, in [0, 1] or so
 
 
 class ChromaListener:
@@ -33,6 +34,7 @@ class ChromaListener:
     def __init__(self) -> None:
         self._windows = Windows(WINDOW, HOP)
         self._octaves: list[npt.NDArray[np.float64]] = [np.zeros((0, _BINS))]
+        self._in_peaks = self._in_all = 0.0
 
     def push(self, block: Array) -> None:
         """Listens to the next mono block at `RATE_HZ`."""
@@ -51,7 +53,8 @@ class ChromaListener:
         classes = octaves @ belongs
         length = np.linalg.norm(classes, axis=1, keepdims=True)
         floor = 1e-3 * float(length.max(initial=0.0)) + 1e-12
-        return Chroma(classes / np.maximum(length, floor), 100.0 * tuning)
+        share = self._in_peaks / self._in_all if self._in_all else 0.0
+        return Chroma(classes / np.maximum(length, floor), 100.0 * tuning, share)
 
     def _hear(self, batches: list[Array]) -> None:
         low, high = (int(hertz * WINDOW / RATE_HZ) for hertz in (_LOW_HERTZ, _HIGH_HERTZ))
@@ -70,3 +73,6 @@ class ChromaListener:
             octaves = np.zeros((len(spectra), _BINS))
             np.add.at(octaves, (hop, bins), magnitude)
             self._octaves.append(octaves)
+            # A tone puts 1.5 times its peak power into the three bins of a Hann window's lobe.
+            self._in_peaks += 1.5 * float(np.sum(magnitude**2))
+            self._in_all += float(np.sum(np.square(heard, dtype=np.float64)))

@@ -155,23 +155,7 @@ def with_single_errors(exact: Probes) -> Probes:
 
 def align(query: Codes, reference: Codes, shift: int) -> Alignment | None:
     """Compares bit by bit at `shift` and delimits the part that agrees; None where none does."""
-    start, end = max(0, -shift), min(len(query), len(reference) - shift)
-    if end - start < MINIMUM_CODES:
-        return None
-    differing = query[start:end] ^ reference[start + shift : end + shift]
-    errors = np.bitwise_count(differing) / BITS
-    expected = _expected_errors(query, reference)
-    first, last = _best_run(AGREEMENT * expected - errors)
-    if last - first < MINIMUM_CODES:
-        return None
-    rate = float(errors[first:last].mean())
-    return Alignment(
-        query_start_code=start + first,
-        reference_start_code=start + first + shift,
-        code_count=last - first,
-        bit_error_rate=rate,
-        score=max(0.0, 1.0 - rate / expected) if expected else 0.0,
-    )
+    return _align(query, reference, shift, _expected_errors(query, reference))
 
 
 def rank(query: Codes, references: Sequence[Reference], compared_codes: int) -> list[Found]:
@@ -197,7 +181,8 @@ def covers(alignment: Alignment, query: Codes, reference: Codes) -> bool:
 def best_alignment(query: Codes, reference: Codes, shifts: Set[int]) -> Alignment | None:
     """Aligns at every shift, and one beside it, and keeps what is least likely by chance."""
     tried = {shift + nudge for shift in shifts for nudge in (-1, 0, 1)}
-    found = [align(query, reference, shift) for shift in sorted(tried)]
+    expected = _expected_errors(query, reference)
+    found = [_align(query, reference, shift, expected) for shift in sorted(tried)]
     return max(
         (alignment for alignment in found if alignment is not None),
         key=_evidence,
@@ -212,13 +197,34 @@ def false_positive_rate(alignment: Alignment, query_codes: int, compared_codes: 
     return min(1.0, pairs * CHANCE_AT_ONSET * rarity)
 
 
+def _align(query: Codes, reference: Codes, shift: int, expected: float) -> Alignment | None:
+    start, end = max(0, -shift), min(len(query), len(reference) - shift)
+    if end - start < MINIMUM_CODES:
+        return None
+    differing = query[start:end] ^ reference[start + shift : end + shift]
+    errors = np.bitwise_count(differing) / BITS
+    first, last = _best_run(AGREEMENT * expected - errors)
+    if last - first < MINIMUM_CODES:
+        return None
+    rate = float(errors[first:last].mean())
+    return Alignment(
+        query_start_code=start + first,
+        reference_start_code=start + first + shift,
+        code_count=last - first,
+        bit_error_rate=rate,
+        score=max(0.0, 1.0 - rate / expected) if expected else 0.0,
+    )
+
+
 def _evidence(alignment: Alignment) -> float:
     """Scores scatter by chance as 1 / sqrt(n); this does not depend on n."""
     return alignment.score * math.sqrt(alignment.code_count)
 
 
 def _bit_shares(codes: Codes) -> npt.NDArray[np.float64]:
-    """How often each of the 32 bits is set."""
+    """How often each of the 32 bits is set: never, where there are no codes."""
+    if not codes.size:
+        return np.zeros(BITS)
     as_bits = np.unpackbits(codes.astype("<u4").view(np.uint8).reshape(-1, 4), axis=1)
     return np.asarray(as_bits.mean(axis=0), dtype=np.float64)
 

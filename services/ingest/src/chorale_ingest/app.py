@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from importlib import metadata, resources
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from chorale.ingest.v1 import ingest_service_pb2, ingest_service_pb2_grpc
 from chorale_runtime.app import App, Service
 from chorale_runtime.database import Database
 from chorale_runtime.objects import Objects
+from chorale_runtime.operations import Operations
 
 from chorale_ingest import tiers
 from chorale_ingest.engines import engines
@@ -64,6 +65,9 @@ async def build(settings: Settings) -> AsyncIterator[App]:
         )
         sweeper = Sweeper(remover, uploads, objects)
         await stack.enter_async_context(_sweeping(sweeper, settings.sweep_seconds))
+        operations = await stack.enter_async_context(
+            Operations.open(database, works=[], errors=ERRORS, domain="ingest.chorale")
+        )
         yield App(
             name="ingest",
             services=[
@@ -71,7 +75,8 @@ async def build(settings: Settings) -> AsyncIterator[App]:
                     DESCRIPTOR,
                     servicer,
                     ingest_service_pb2_grpc.add_IngestServiceServicer_to_server,
-                )
+                ),
+                *operations.services(),
             ],
             errors=ERRORS,
             probes={"database": database.probe, "objects": objects.probe},
@@ -79,7 +84,7 @@ async def build(settings: Settings) -> AsyncIterator[App]:
         )
 
 
-def _database(settings: Settings):  # type: ignore[no-untyped-def]
+def _database(settings: Settings) -> AbstractAsyncContextManager[Database]:
     return Database.open(
         settings.database_url,
         schema="ingest",
@@ -87,7 +92,7 @@ def _database(settings: Settings):  # type: ignore[no-untyped-def]
     )
 
 
-def _objects(settings: Settings):  # type: ignore[no-untyped-def]
+def _objects(settings: Settings) -> AbstractAsyncContextManager[Objects]:
     return Objects.open(
         endpoint=settings.objects_endpoint,
         public_endpoint=settings.objects_public_endpoint,
@@ -98,7 +103,7 @@ def _objects(settings: Settings):  # type: ignore[no-untyped-def]
     )
 
 
-def _decoders(settings: Settings):  # type: ignore[no-untyped-def]
+def _decoders(settings: Settings) -> AbstractAsyncContextManager[Decoders]:
     return Decoders.open(
         count=settings.decode_count,
         waiting_max=settings.decode_waiting_max,

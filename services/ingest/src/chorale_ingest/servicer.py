@@ -22,7 +22,7 @@ from google.api import httpbody_pb2
 from grpc import StatusCode
 
 from chorale_ingest import messages, pages, sounds
-from chorale_ingest.decoding import AudioTooLong, Undecodable
+from chorale_ingest.decoded import AudioTooLong, Undecodable
 from chorale_ingest.engines import Engine
 from chorale_ingest.sounds import Entry, digest_in
 from chorale_ingest.store import reading

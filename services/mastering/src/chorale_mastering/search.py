@@ -109,8 +109,9 @@ def _landed(
     """The pass with the trim that brings it nearest to the goal, under the ceiling."""
     room = goal.ceiling_dbtp - rendered.true_peak_dbtp
     wanted = 0.0 if rendered.loudness is None else goal.loudness - rendered.loudness
-    trim = min(wanted, room)
-    trim = min(room, max(trim, -_TRIM_DB))
+    # What the limiter kept free is for other meters: a trim upwards leaves it free.
+    up = max(0.0, goal.inner_ceiling_dbtp - rendered.true_peak_dbtp)
+    trim = min(room, max(min(wanted, up), -_TRIM_DB))
     left = math.inf if rendered.loudness is None else abs(wanted - trim)
     return Landing(
         gain_db=gain_db,

@@ -33,7 +33,7 @@ ERRORS: ErrorTable = {
     DuplicateRejected: (StatusCode.ALREADY_EXISTS, "DUPLICATE_REJECTED"),
     messages.RecordingNotFound: (StatusCode.NOT_FOUND, "RECORDING_NOT_FOUND"),
     EngineUnknown: (StatusCode.INVALID_ARGUMENT, "ENGINE_UNKNOWN"),
-    LibraryMissing: (StatusCode.FAILED_PRECONDITION, "WEIGHTS_MISSING"),
+    LibraryMissing: (StatusCode.FAILED_PRECONDITION, "ENGINE_UNAVAILABLE"),
     pages.PageTokenInvalid: (StatusCode.INVALID_ARGUMENT, "PAGE_TOKEN_INVALID"),
 }
 

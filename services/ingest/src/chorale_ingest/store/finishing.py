@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 from chorale_runtime.objects import Objects, Writer
 
 from chorale_ingest import sounds
-from chorale_ingest.decoding import AudioTooLong, Decoded, Undecodable
+from chorale_ingest.decoded import AudioTooLong, Decoded, Undecodable
 from chorale_ingest.samples import Encoding
 from chorale_ingest.sounds import Claim, Entry, ObjectsVanished, Sound
 from chorale_ingest.store.catalogue import Catalogue

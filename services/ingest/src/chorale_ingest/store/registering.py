@@ -6,7 +6,7 @@ import hashlib
 from chorale_runtime.objects import ObjectNotFound, Objects
 
 from chorale_ingest import overview, samples
-from chorale_ingest.decoding import Undecodable
+from chorale_ingest.decoded import Undecodable
 from chorale_ingest.samples import Encoding, Layout
 from chorale_ingest.sounds import (
     Claim,

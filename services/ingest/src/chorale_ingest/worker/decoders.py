@@ -20,7 +20,7 @@ from typing import Any, Protocol
 from chorale_runtime.dependencies import DependencyUnavailable
 
 from chorale_ingest import sniffing
-from chorale_ingest.decoding import AudioTooLong, Decoded, Undecodable
+from chorale_ingest.decoded import AudioTooLong, Decoded, Undecodable
 from chorale_ingest.samples import Encoding, Layout
 from chorale_ingest.worker import pipe
 from chorale_ingest.worker.confinement import Confinement, Limits

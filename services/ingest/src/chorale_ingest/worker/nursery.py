@@ -19,6 +19,7 @@ from typing import NoReturn
 import av.logging
 
 from chorale_ingest import decoding
+from chorale_ingest.decoded import AudioTooLong, Undecodable
 from chorale_ingest.worker import pipe
 from chorale_ingest.worker.confinement import (
     Confinement,
@@ -152,7 +153,7 @@ def _decode(line: pipe.Line, size_bytes: int, limit_seconds: float) -> None:
             line.tell(pipe.Kind.PCM, block.pcm)
             line.tell(pipe.Kind.POINTS, block.points)
         result = dataclasses.asdict(work.result())
-    except (decoding.Undecodable, decoding.AudioTooLong) as error:
+    except (Undecodable, AudioTooLong) as error:
         if file.broken:  # a demuxer takes a failed read for a broken file
             raise pipe.SourceBroken from error
         refusal = {"type": type(error).__name__, "fields": vars(error)}
