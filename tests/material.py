@@ -1,4 +1,4 @@
-"""Pieces of the published test material with their annotations, for tests that measure against it."""
+"""Pieces of the published test material with their annotations."""
 
 import json
 from collections.abc import Iterator

@@ -35,8 +35,8 @@ EOF = grpc.aio.EOF  # type: ignore[attr-defined]
 
 # How long a call that failed still reads what its client is sending: until it pauses, at most
 # this long.
-_LINGER_SECONDS = 0.1
-_QUIET_SECONDS = 0.02
+_LINGER_SECONDS = 0.5
+_QUIET_SECONDS = 0.1
 
 _LEVELS = {
     "OK": logging.INFO,

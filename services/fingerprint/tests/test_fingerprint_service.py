@@ -21,7 +21,7 @@ from chorale.fingerprint.v1 import (
     recordings_pb2,
 )
 from chorale.fingerprint.v1 import fingerprint_service_pb2 as service_pb2
-from chorale_client import AsyncChorale, ChoraleError
+from chorale_client import AsyncChorale, ChoraleError, Patience
 from chorale_fingerprint.app import build
 from chorale_fingerprint.codes import FRAMES_PER_CODE
 from chorale_fingerprint.settings import Settings
@@ -101,7 +101,7 @@ async def test_an_excerpt_is_known_with_its_place(ada: AsyncChorale, make_song: 
     song = make_song(1, 30.0)
     enrolled = await _enroll(ada, await _put(ada, song), title="Song", artist="Ada")
     assert enrolled.created
-    await _enroll(ada, await _put(ada, make_song(2, 30.0)))
+    await _enroll(ada, await _put(ada, make_song(2)))
 
     start, lead_in = 9 * RATE_HZ, 2 * RATE_HZ
     random = np.random.default_rng(3)
@@ -357,11 +357,15 @@ async def test_without_ingest_callers_are_told_to_retry(settings: Settings) -> N
     """While ingest is away, calls that need it answer UNAVAILABLE, and others work."""
     async with running(replace(settings, ingest_address="127.0.0.1:1"), build) as server:
         addresses = {"ingest": "127.0.0.1:1", "fingerprint": server.address}
-        async with AsyncChorale(addresses=addresses) as client:
+        at_once = Patience(retry_seconds=0.0)
+        async with AsyncChorale(addresses=addresses, patience=at_once) as client:
             assert await client.engines("fingerprint")
             request = recordings_pb2.IdentifyRequest(
                 audio="audio/" + "0" * 64, request_id=str(uuid.uuid4())
             )
             with pytest.raises(ChoraleError) as caught:
-                await client.fingerprint.Identify(request, timeout=2)
-            assert caught.value.reason in {"DEPENDENCY_UNAVAILABLE", "DEADLINE_EXCEEDED"}
+                await client.fingerprint.Identify(request)
+            told = (caught.value.code, caught.value.reason)
+            assert told == ("UNAVAILABLE", "DEPENDENCY_UNAVAILABLE")
+            assert caught.value.metadata["dependency"] == "ingest"
+            assert caught.value.retry_after_seconds

@@ -2,11 +2,10 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from chorale_mastering import biquad
 from chorale_mastering.block import Processor, Samples
 from chorale_mastering.compressor import Compressor
 from chorale_mastering.convolution import Convolution
@@ -20,9 +19,9 @@ from chorale_mastering.plan import LimiterMode, MasteringPlan, Stage
 from chorale_mastering.saturation import Saturation
 from chorale_mastering.stereo import StereoWidth, Width
 
-# An offset under -80 dBFS and rumble 30 dB under the rest harm nothing; filtering turns the phase
+# An offset under -60 dBFS and rumble 30 dB under the rest harm nothing; filtering turns the phase
 # of all lows, so it is done only for cause.
-OFFSET_DBFS = -80.0
+OFFSET_DBFS = -60.0
 RUMBLE_DB = -30.0
 DEFAULT_MONO_BELOW_HZ = 120.0
 SATURATION_LUFS = -14.0  # the loudness at which saturation is voiced
@@ -84,6 +83,13 @@ def compression(plan: MasteringPlan) -> Compression:
     return gentle if plan.has(Stage.COMPRESSOR) else gentler(gentle, 1.0)
 
 
+def with_threshold(settings: Compression, threshold_dbfs: float) -> Compression:
+    """The same with this threshold, unless one is set."""
+    if settings.threshold_dbfs is not None:
+        return settings
+    return replace(settings, threshold_dbfs=threshold_dbfs)
+
+
 def needs_levels(plan: MasteringPlan) -> bool:
     """Whether the programme has to be heard before the compressor can be built."""
     settings = compression(plan)
@@ -138,8 +144,3 @@ def limiter_times(plan: MasteringPlan, sample_rate_hz: int) -> LimiterTimes | No
 def decibels(ratio: float) -> float:
     """A ratio of amplitudes in dB; -inf for none."""
     return 20.0 * math.log10(ratio) if ratio > 0.0 else -math.inf
-
-
-def has_room_for(hertz: float, sample_rate_hz: int) -> bool:
-    """Whether a corner lies where this rate carries sound."""
-    return hertz < biquad.HIGHEST_CORNER * sample_rate_hz

@@ -51,7 +51,7 @@ class MultibandCompressor:
         sample_rate_hz: int,
         channel_count: int,
         compression: Compression,
-        levels: Sequence[Levels],
+        levels: Sequence[Levels] = (),
     ) -> None:
         self._crossover = Crossover(sample_rate_hz, channel_count, compression.band_count)
         count = self._crossover.band_count
