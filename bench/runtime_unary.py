@@ -24,8 +24,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from bench.children import Child, free_address, in_turns, serving
 from bench.ratios import Ratio, report
 
-CALLS = 3000
-ROUNDS = 5
+CALLS = 6000
+ROUNDS = 4
 IN_FLIGHT = 64
 NAME = "uploads/5d0c0000-0000-4000-8000-000000000000"
 GOAL, HOPE = 2.5, 1.7

@@ -16,6 +16,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import DecodeError, Message
 from protovalidate import CompilationError, EvaluationError, Validator
 
+from chorale_runtime.nul import nul_in
 from chorale_runtime.refusals import FieldViolation, RequestInvalid
 
 if TYPE_CHECKING:
@@ -48,11 +49,11 @@ class RequestType:
         if len(raw) >= _LARGE_BYTES and self._payloads:
             head = _without_payload(raw, self._payloads)
             if head is not None and not self._broken(self._parse(head)):
-                return message
+                return _storable(message)
         broken = self._broken(message)
         if broken:
             raise RequestInvalid(tuple(_said(violation) for violation in broken))
-        return message
+        return _storable(message) if b"\0" in raw else message
 
     def _broken(self, message: Message) -> Sequence[Violation]:
         try:
@@ -63,6 +64,13 @@ class RequestType:
             raise RequestInvalid(
                 (FieldViolation("", "rule_not_evaluated", "a rule cannot be evaluated on it."),)
             ) from error
+
+
+def _storable(message: Message) -> Message:
+    field = nul_in(message)
+    if field:
+        raise RequestInvalid((FieldViolation(field, "string.nul", "must not hold U+0000."),))
+    return message
 
 
 def compiles(descriptor: Descriptor) -> str:

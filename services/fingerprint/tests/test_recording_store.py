@@ -17,7 +17,6 @@ from chorale_fingerprint.servicer.searching import Searcher
 from chorale_fingerprint.store import Enrolled, Recording, ShelfChanged, Store, Stretch
 from chorale_runtime.database import Database
 
-
 SCHEMA = "recording_store_tests"
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

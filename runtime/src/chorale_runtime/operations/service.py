@@ -71,7 +71,8 @@ class LongRunningServicer(longrunning_grpc.OperationsServicer):  # type: ignore[
         """How the operation stands when it is done, or when the time is over."""
         seconds = WAIT_MAX_SECONDS
         if request.HasField("timeout"):
-            seconds = min(seconds, request.timeout.ToTimedelta().total_seconds())
+            # Any 64 bits may stand in a Duration: no timedelta holds them all.
+            seconds = min(seconds, max(0.0, request.timeout.seconds + request.timeout.nanos / 1e9))
         left = deadline.seconds_left()
         if left is not None:
             seconds = min(seconds, left - WAIT_MARGIN_SECONDS)

@@ -24,7 +24,9 @@ from chorale_mastering.weighting import CHANNEL_WEIGHTS
 
 # Another meter looks between other samples: the limiter stays so far under the ceiling for it.
 _MARGIN_DB = 0.07
-_CODEC_ROUNDS = 4
+_CODEC_ROUNDS = 8
+_LIMITED_ROUNDS = 3  # of those, by a lower ceiling
+_CODEC_MARGIN_DB = 0.03
 
 
 @dataclass(frozen=True)
@@ -67,13 +69,15 @@ class Levelling:
         ceiling = self._plan.ceiling_dbtp
         landing = self._search(unlimited, ceiling)
         peaks: dict[int, CodecPeak] = {}
-        if self._plan.has(Stage.CODEC_CHECK):
-            for number in range(_CODEC_ROUNDS):
-                over = self._check_codecs(landing, peaks, ceiling, number + 1)
-                if over <= 0.0 or number + 1 == _CODEC_ROUNDS:
-                    break
-                ceiling -= over + 0.02
+        for number in range(_CODEC_ROUNDS if self._plan.has(Stage.CODEC_CHECK) else 0):
+            over = self._check_codecs(landing, peaks, number + 1)
+            if over <= 0.0:
+                break
+            if number < _LIMITED_ROUNDS:
+                ceiling -= over + _CODEC_MARGIN_DB
                 landing = self._search(unlimited, ceiling)
+            else:  # what a codec adds may follow the limiter: then only less level helps
+                landing = _turned_down(landing, over + _CODEC_MARGIN_DB)
         return Landed(
             landing=landing,
             links=tuple(self._links),
@@ -84,19 +88,21 @@ class Levelling:
         )
 
     def _search(self, unlimited: float | None, ceiling_dbtp: float) -> Landing:
-        plan = self._plan
-        inner = 10.0 ** ((ceiling_dbtp - _MARGIN_DB) / 20.0) - self._rise
-        goal = Goal(
-            plan.target_loudness_lufs,
-            chain.decibels(10.0 ** (ceiling_dbtp / 20.0) - self._rise),
-            chain.decibels(inner),
-            plan.draft,
-        )
+        plan, goal = self._plan, self._goal(ceiling_dbtp)
         if not plan.has(Stage.GAIN):
             return held(goal, 0.0, self._foretell, self._render)
         if self._times is None:
             return self._lowered(goal, unlimited)
         return search(goal, unlimited, self._foretell, self._render)
+
+    def _goal(self, ceiling_dbtp: float) -> Goal:
+        """What is to be reached under a ceiling, with room for the output and other meters."""
+        return Goal(
+            self._plan.target_loudness_lufs,
+            chain.decibels(10.0 ** (ceiling_dbtp / 20.0) - self._rise),
+            chain.decibels(10.0 ** ((ceiling_dbtp - _MARGIN_DB) / 20.0) - self._rise),
+            self._plan.draft,
+        )
 
     def _lowered(self, goal: Goal, unlimited: float | None) -> Landing:
         """Without a limiter: the gain asked for, or the most that the ceiling allows."""
@@ -143,19 +149,29 @@ class Levelling:
         gauge.push(block)
         self.sound.append(block)
 
-    def _check_codecs(
-        self, landing: Landing, peaks: dict[int, CodecPeak], ceiling_dbtp: float, count: int
-    ) -> float:
+    def _check_codecs(self, landing: Landing, peaks: dict[int, CodecPeak], count: int) -> float:
         """Measures what codecs make of the pass; returns how far the worst is over, in dB."""
         trim = np.float32(10.0 ** (landing.trim_db / 20.0))
         worst = 0.0
         for number, check in enumerate(self._plan.codecs):
             blocks = (block * trim for block in self.sound.blocks())
             found = peak_after(check, blocks, self._made.sample_rate_hz, self._made.channel_count)
-            lowered = self._plan.ceiling_dbtp - ceiling_dbtp
+            first = self._goal(self._plan.ceiling_dbtp).inner_ceiling_dbtp
+            lowered = max(0.0, first - landing.limiter_ceiling_dbtp + landing.turned_down_db)
             peaks[number] = CodecPeak(check, found, lowered, count)
             worst = max(worst, found - self._plan.ceiling_dbtp)
         return worst
+
+
+def _turned_down(landing: Landing, by_db: float) -> Landing:
+    """The same pass, softer."""
+    return replace(
+        landing,
+        trim_db=landing.trim_db - by_db,
+        turned_down_db=landing.turned_down_db + by_db,
+        loudness=None if landing.loudness is None else landing.loudness - by_db,
+        true_peak_dbtp=landing.true_peak_dbtp - by_db,
+    )
 
 
 class _Gauge:

@@ -158,6 +158,6 @@ def _follow(line, weighted, weights, hop, rule, memory, out):  # type: ignore[no
         for k in range(np.uintp(hop)):
             here = np.float32(before + slope * (k + np.uintp(1)))
             for channel in range(np.uintp(line.shape[1])):
-                n = np.uintp(first) + k
-                out[n, channel] = line[n, channel] * here
+                frame = np.uintp(first) + k
+                out[frame, channel] = line[frame, channel] * here
     memory[0], memory[1], memory[2] = power, known, gain

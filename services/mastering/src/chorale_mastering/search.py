@@ -56,6 +56,7 @@ class Landing:
     pass_count: int
     is_reached: bool
     foretold: float | None  # what the model said of the first pass
+    turned_down_db: float = 0.0  # part of the trim that was no part of the search
 
 
 Foretell = Callable[[float, float], float | None]  # gain and ceiling in dB -> loudness
