@@ -142,7 +142,8 @@ def _song() -> signals.Signal:
     """Four minutes with loud and soft passages, drums of white noise among them."""
     song = signals.song(120, "A", "minor", SECONDS)
     swell = 0.4 + 0.6 * np.sin(np.arange(len(song)) * (np.pi / (20.0 * RATE_HZ))) ** 2
-    return (song * swell[:, None]).astype(np.float32)
+    swelling: signals.Signal = (song * swell[:, None]).astype(np.float32)
+    return swelling
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ class Collector(service.TraceServiceServicer):
     _spans: list[CollectedSpan] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def Export(  # noqa: N802 - the contract's name
+    def Export(
         self, request: messages.ExportTraceServiceRequest, context: grpc.ServicerContext
     ) -> messages.ExportTraceServiceResponse:
         """Takes a batch."""

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import grpc
 import psycopg
@@ -35,7 +36,7 @@ class Ingest:
     bucket: str
     process: "subprocess.Popen[bytes]"
 
-    def settings(self) -> dict[str, object]:
+    def settings(self) -> dict[str, Any]:
         """Rows by which another service's settings name the same database and bucket."""
         return {
             "ingest_address": self.address,

@@ -63,7 +63,7 @@ def test_resampling_is_the_same_in_blocks(block_frames: int, rate_hz: int, targe
     """However the sound is cut, it has the same samples at the other rate, and its length."""
     sound = signals.noise(1.0, 3, 2, rate_hz)
 
-    def shaped(frames: int) -> np.ndarray:  # type: ignore[type-arg]
+    def shaped(frames: int) -> signals.Signal:
         shaper = Shaper(source(rate_hz, 2), target_hz, mono=True)
         parts = [shaper.push(sound[at : at + frames]) for at in range(0, len(sound), frames)]
         return np.concatenate([*parts, shaper.finish()])

@@ -1,11 +1,14 @@
 """U+0000 is refused wherever it stands in a request, and nothing else is."""
 
+from typing import cast
+
 import pytest
 from chorale.ingest.v1 import audio_pb2, upload_pb2
 from chorale_runtime.nul import nul_in
 from chorale_runtime.refusals import RequestInvalid
 from chorale_runtime.validation import RequestType
 from google.protobuf import struct_pb2
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
 
@@ -36,5 +39,5 @@ def test_it_is_refused_as_a_broken_rule() -> None:
     """The caller is told which field holds it."""
     request = audio_pb2.ListAudioRequest(text="a\0b")
     with pytest.raises(RequestInvalid) as refused:
-        RequestType(request.DESCRIPTOR).read(request.SerializeToString())
+        RequestType(cast(Descriptor, request.DESCRIPTOR)).read(request.SerializeToString())
     assert "text" in str(refused.value)

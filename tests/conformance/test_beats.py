@@ -6,7 +6,7 @@ comparison on the same pieces: librosa F .61, CMLt .44, AMLt .67, Acc1 .46, Acc2
 
 from pathlib import Path
 
-import mir_eval
+import mir_eval  # type: ignore[import-untyped]
 import numpy as np
 import pytest
 import soxr

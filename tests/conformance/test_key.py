@@ -6,7 +6,7 @@ Krumhansl's profiles on a constant-Q chroma .77, madmom's network .89.
 
 from pathlib import Path
 
-import mir_eval
+import mir_eval  # type: ignore[import-untyped]
 import numpy as np
 import pytest
 import soxr

@@ -1,26 +1,17 @@
 """Bytes of canonical PCM to signals and back."""
 
-import enum
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from chorale_audio.encoding import Encoding
+
+__all__ = ["Encoding", "Samples", "Signal", "decoded", "encoded", "mixed"]
+
 Samples = npt.NDArray[np.float32]
 
 _S16_FULL_SCALE = np.float32(1.0 / 32768.0)
-
-
-class Encoding(enum.Enum):
-    """How canonical PCM writes a sample."""
-
-    S16LE = 2
-    F32LE = 4
-
-    @property
-    def sample_bytes(self) -> int:
-        """Bytes per sample."""
-        return self.value
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,19 @@
 """Reading named audio: one question to ingest, then PCM straight from object storage."""
 
 from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
 
 import grpc
-import numpy as np
 from chorale.ingest.v1 import audio_pb2, ingest_service_pb2_grpc
 from chorale_runtime.objects import Objects
 
 from chorale_audio.answers import raise_typed
+from chorale_audio.encoding import Encoding
 from chorale_audio.failures import SpanPastEnd
-from chorale_audio.pcm import Encoding, Samples, Signal, decoded
-from chorale_audio.shaping import Shaper
 from chorale_audio.source import BLOCK_FRAMES, Source, Span, Store
+
+if TYPE_CHECKING:
+    from chorale_audio.pcm import Samples, Signal
 
 _ENCODINGS = {
     audio_pb2.SAMPLE_ENCODING_S16LE: Encoding.S16LE,
@@ -60,15 +62,17 @@ class AudioReader:
 
     async def blocks(
         self, audio: str, span: Span | None = None, block_frames: int = BLOCK_FRAMES
-    ) -> AsyncIterator[Samples]:
+    ) -> "AsyncIterator[Samples]":
         """Yields float32 blocks `(frames, channels)`; every one but the last is full."""
         async for block in self.read(await self.locate(audio, span), block_frames):
             yield block
 
     async def read(
         self, source: Source, block_frames: int = BLOCK_FRAMES
-    ) -> AsyncIterator[Samples]:
+    ) -> "AsyncIterator[Samples]":
         """Yields the blocks of a source that was located before."""
+        from chorale_audio.pcm import decoded  # numpy, which locating alone does not need
+
         block_bytes = block_frames * source.frame_bytes
         pending = bytearray()
         async for data in self._objects.read(
@@ -89,11 +93,16 @@ class AudioReader:
 
     async def signal(
         self, audio: str, span: Span | None = None, rate: int | None = None, mono: bool = False
-    ) -> Signal:
+    ) -> "Signal":
         """Reads all of it into memory, mixed and resampled on the way when asked to.
 
         For short audio and for previews; whatever takes a song wants a `Source` in a process.
         """
+        import numpy as np
+
+        from chorale_audio.pcm import Signal
+        from chorale_audio.shaping import Shaper
+
         source = await self.locate(audio, span)
         shaper = Shaper(source, rate, mono)
         parts = [shaper.push(block) async for block in self.read(source)]

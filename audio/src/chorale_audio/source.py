@@ -2,13 +2,16 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chorale_runtime import objects_client
 from chorale_runtime.objects import REGION, ObjectsUnavailable
 from urllib3.exceptions import HTTPError
 
-from chorale_audio.pcm import Encoding, Samples, decoded
+from chorale_audio.encoding import Encoding
+
+if TYPE_CHECKING:
+    from chorale_audio.pcm import Samples
 
 BLOCK_FRAMES = 1 << 16
 _RESUMES = 3  # times one read goes on after the storage dropped it
@@ -68,12 +71,15 @@ class Source:
             frame_count=min(frame_count, self.frame_count - start_frame),
         )
 
-    def blocks(self, block_frames: int = BLOCK_FRAMES) -> Iterator[Samples]:
+    def blocks(self, block_frames: int = BLOCK_FRAMES) -> "Iterator[Samples]":
         """Yields float32 blocks `(frames, channels)`, blocking while the storage answers.
 
         Every block but the last holds `block_frames`. A connection that breaks is replaced,
         going on at the next frame. For worker processes; on an event loop use `AudioReader`.
         """
+        # Not at the top: a service's own process names sources and never reads them.
+        from chorale_audio.pcm import decoded
+
         frame, end, resumes = 0, self.frame_count, 0
         client = objects_client.client(
             self.store.endpoint,

@@ -33,7 +33,7 @@ def clicks(bpm: float, seconds: float = 15.0, first_seconds: float = 0.25) -> Si
     return signals.clicks(bpm, seconds, first_seconds=first_seconds, rate_hz=RATE_HZ)
 
 
-def times(rhythm: Rhythm) -> np.ndarray:  # type: ignore[type-arg]
+def times(rhythm: Rhythm) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
     """Where the beats are, in seconds."""
     return np.array([beat.seconds for beat in rhythm.beats])
 

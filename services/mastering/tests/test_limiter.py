@@ -1,6 +1,9 @@
 """The limiter: nothing passes its ceiling, between the samples as little as on them."""
 
+from collections.abc import Callable
+
 import numpy as np
+import numpy.typing as npt
 import pytest
 import signals
 from chorale_mastering.block import Samples, processed
@@ -37,7 +40,7 @@ def bursts() -> Samples:
     return sound
 
 
-HARD = {
+HARD: dict[str, Callable[[], npt.NDArray[np.floating]]] = {
     "noise": lambda: signals.noise(2.0, 2) * 8.0,
     "bursts": bursts,
     "square": lambda: 1.5 * np.sign(signals.sine(0.0, 2.0, 2, 997.0)),

@@ -89,7 +89,7 @@ def test_polarity_and_sides_do_not_matter() -> None:
     assert turned.integrated_lufs == whole.integrated_lufs
     assert swapped.integrated_lufs == pytest.approx(whole.integrated_lufs, abs=1e-12)
     assert swapped.channel_true_peaks_dbtp == whole.channel_true_peaks_dbtp[::-1]
-    assert measured(sound * np.float32([1, -1])).stereo_correlation == pytest.approx(
+    assert measured(sound * np.array([1, -1], np.float32)).stereo_correlation == pytest.approx(
         -whole.stereo_correlation
     )
 

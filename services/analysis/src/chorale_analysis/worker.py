@@ -1,20 +1,19 @@
 """Music off the event loop: what runs in the process pool."""
 
+import asyncio
 from collections.abc import Callable
-from typing import Protocol
+from contextlib import suppress
+from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-from chorale_audio.pcm import Samples
-from chorale_audio.shaping import Shaper
 from chorale_audio.source import Source
+from chorale_runtime.processes import ProcessDied, Processes, QueueFull
 
 from chorale_analysis.listening import SILENCE_DBFS, Silent
 from chorale_analysis.rhythm import Rhythm, RhythmSettings
 from chorale_analysis.tonality import KeySettings, Tonality
 
-# What every process imports before its first work. The service's own process never does: scipy
-# and numba would triple what it takes to start.
-PRELOAD = ("chorale_analysis.beats", "chorale_analysis.key")
+if TYPE_CHECKING:
+    from chorale_audio.pcm import Samples
 
 _READ_SHARE = 0.8  # of the work; the rest is deciding
 Progress = Callable[[str, float], None]
@@ -23,8 +22,25 @@ Progress = Callable[[str, float], None]
 class Listener(Protocol):
     """Takes mono sound in blocks."""
 
-    def push(self, block: Samples) -> None:
+    def push(self, block: "Samples") -> None:
         """Listens to the next block."""
+
+
+# Music is imported where it runs: scipy and numba take longer to import than the service to start.
+
+
+async def warm_up(processes: Processes) -> None:
+    """Has every process of the pool import and compile what it will need; starting waits not."""
+    with suppress(ProcessDied, QueueFull):  # the work itself will say so
+        await asyncio.gather(*(processes.run(_warm) for _ in range(processes.count)))
+
+
+def _warm() -> None:
+    import numpy as np
+
+    from chorale_analysis import beats, key, state_space  # noqa: F401 - imported for its own sake
+
+    state_space.decode(np.full(64, 0.5), np.arange(8, 12), np.zeros(4), 100.0)
 
 
 def track_beats(source: Source, settings: RhythmSettings, *, progress: Progress) -> Rhythm:
@@ -51,6 +67,9 @@ def detect_key(source: Source, settings: KeySettings, *, progress: Progress) -> 
 
 def _listen(source: Source, listener: Listener, progress: Progress) -> None:
     """Gives a listener all sound, mixed and resampled; raises `Silent` when there was none."""
+    import numpy as np
+    from chorale_audio.shaping import Shaper
+
     from chorale_analysis.spectra import RATE_HZ
 
     progress("reading", 0.0)

@@ -1,5 +1,6 @@
 """Wiring: the only place that constructs."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, closing
@@ -33,10 +34,10 @@ async def build(settings: Settings) -> AsyncIterator[App]:
         enter = opened.enter_async_context
         database = await enter(Database.open(settings.database_url, NAME, migrations))
         objects = await enter(_objects(store, settings))
-        processes = await enter(
-            Processes.open(settings.processes or os.cpu_count() or 1, worker.PRELOAD)
-        )
-        ingest = ingest_service_pb2_grpc.IngestServiceStub(  # type: ignore[no-untyped-call]
+        processes = await enter(Processes.open(settings.processes or os.cpu_count() or 1))
+        warming = asyncio.create_task(worker.warm_up(processes))
+        opened.callback(warming.cancel)
+        ingest = ingest_service_pb2_grpc.IngestServiceStub(
             await enter(channel(settings.ingest_address, settings))
         )
         live = worker.LiveMeters(settings.live_meters_max, settings.live_seconds_max)

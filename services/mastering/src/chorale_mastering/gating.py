@@ -3,7 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
-ABSOLUTE_GATE_LUFS = -70.0  # BS.1770-5, Annex 1: what is quieter is not programme
+from chorale_mastering.loudness import ABSOLUTE_GATE_LUFS
+
 _INTEGRATED_GATE_LU = -10.0  # BS.1770-5: relative to the mean of what passed the first gate
 _RANGE_GATE_LU = -20.0  # Tech 3342, 3.1
 _RANGE_PERCENTILES = (10, 95)  # Tech 3342, 3.2

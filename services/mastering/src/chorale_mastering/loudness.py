@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+ABSOLUTE_GATE_LUFS = -70.0  # BS.1770-5, Annex 1: what is quieter is not programme
 MINIMUM_SECONDS = 0.4  # one momentary window, BS.1770-5
 
 

@@ -142,8 +142,8 @@ def correction(
     centres = np.geomspace(_LOWEST_HZ, highest, settings.band_count)
     least = max(settings.smoothing_octaves, math.log2(centres[1] / centres[0]))
     moved = theirs.smoothed_db(centres, least) - ours.smoothed_db(centres, least)
-    weights = 10.0 ** (ours.smoothed_db(centres, least) / 10.0)
-    moved = moved - float(np.average(moved, weights=weights))
+    # Level is the gain stage's; the median, because a band that one of them lacks is far off.
+    moved = moved - float(np.median(moved))
     for _ in range(settings.smoothing_passes - 1):
         padded = np.pad(moved, 1, mode="edge")
         moved = (padded[:-2] + 2.0 * moved + padded[2:]) / 4.0

@@ -9,8 +9,7 @@ from chorale.mastering.v1 import loudness_pb2
 from chorale_audio.source import Source, Span
 
 from chorale_mastering.engines import Engine
-from chorale_mastering.gating import ABSOLUTE_GATE_LUFS
-from chorale_mastering.loudness import Curve, Loudness, Reading
+from chorale_mastering.loudness import ABSOLUTE_GATE_LUFS, Curve, Loudness, Reading
 from chorale_mastering.weighting import CHANNEL_WEIGHTS
 
 # Digital silence has no peak. -inf is no JSON number, so it is told as a level far below what

@@ -6,14 +6,13 @@ import numpy.typing as npt
 from chorale_mastering.balance import Balance
 from chorale_mastering.energy import STEPS_PER_SECOND, Energy
 from chorale_mastering.gating import (
-    ABSOLUTE_GATE_LUFS,
     Energies,
     integrated_lufs,
     loudness_of,
     mean_square_of,
     range_lu,
 )
-from chorale_mastering.loudness import Curve, Loudness, NotFinite
+from chorale_mastering.loudness import ABSOLUTE_GATE_LUFS, Curve, Loudness, NotFinite
 from chorale_mastering.true_peak import TruePeak
 from chorale_mastering.weighting import CHANNEL_WEIGHTS, highpass, shelf
 from chorale_mastering.windows import MOMENTARY_STEPS, SHORT_TERM_STEPS, Windows

@@ -5,8 +5,9 @@ import numpy as np
 from chorale_mastering.block import Samples
 from chorale_mastering.oversampling import Bent
 
-# At 100 % the curve leaves the straight line at -30 dBFS and ends at -3; at 1 % it hardly begins.
-_START_AT_FULL, _LIMIT_AT_FULL = 0.03, 0.7
+# Where the curve leaves the straight line, and where it ends: at hardly any percent, and at 100.
+_START, _START_AT_FULL = 0.35, 0.03
+_LIMIT, _LIMIT_AT_FULL = 1.5, 0.7
 _BIAS_AT_FULL = 0.02  # a little unevenness: the second harmonic is what "warm" means
 
 _CLIP_KNEE = 0.8  # of the level to clip at: where a soft clip begins
@@ -23,8 +24,8 @@ class Saturation:
     ) -> None:
         del sample_rate_hz  # the same at every rate
         amount = percent / 100.0
-        start = _START_AT_FULL**amount
-        limit = max(start + 0.05, 1.5 * (_LIMIT_AT_FULL / 1.5) ** amount)
+        start = _START * (_START_AT_FULL / _START) ** amount
+        limit = _LIMIT * (_LIMIT_AT_FULL / _LIMIT) ** amount
         self._drive = np.float32(drive)
         self._bent = Bent(channel_count, start, limit, _BIAS_AT_FULL * amount)
 

@@ -11,11 +11,13 @@ _LEAST_GAIN_DB = -60.0
 
 TOLERANCE_LU = 0.01
 _DRAFT_TOLERANCE_LU = 0.3
-_ROUNDS = 6
+_ROUNDS = 9
+_MODEL_ROUNDS = 2  # so often the model is believed
 
 # A finished pass may be turned down this much to land exactly, which is far cheaper than another;
 # beyond, the pass was limited harder than it had to be.
 _TRIM_DB = 0.15
+_TRIM_UP_DB = 0.02
 
 _STEPS = 40
 _FINE_DB = 1e-3
@@ -75,8 +77,10 @@ def search(goal: Goal, unlimited: float | None, foretell: Foretell, render: Rend
     first = goal.loudness - unlimited
     most = max(_LEAST_GAIN_DB, min(first + MOST_DRIVE_DB, MOST_GAIN_DB))
     error, ceiling, best = 0.0, goal.inner_ceiling_dbtp, None
+    bracket = _Bracket(goal.loudness)
     for number in range(_ROUNDS):
         gain = _solved(foretell, ceiling, goal.loudness - error, min(first, most), most)
+        gain = bracket.within(gain)
         foretold = foretell(gain, ceiling)
         rendered = render(gain, ceiling)
         landing = _landed(goal, gain, ceiling, rendered, number + 1)
@@ -87,11 +91,37 @@ def search(goal: Goal, unlimited: float | None, foretell: Foretell, render: Rend
         if gain >= most and rendered.loudness < goal.loudness:
             break
         error = rendered.loudness - foretold
+        bracket.learn(gain, rendered.loudness)
         ceiling -= max(0.0, rendered.true_peak_dbtp - goal.ceiling_dbtp)
         if goal.is_draft:
             break
     assert best is not None
     return best
+
+
+class _Bracket:
+    """The nearest real passes below and above the goal: where a model misleads, they do not."""
+
+    def __init__(self, wanted: float) -> None:
+        self._wanted = wanted
+        self._below: tuple[float, float] | None = None
+        self._above: tuple[float, float] | None = None
+        self._count = 0
+
+    def learn(self, gain_db: float, loudness: float) -> None:
+        """Takes what a pass measured."""
+        self._count += 1
+        if loudness < self._wanted:
+            self._below = (gain_db, loudness)
+        else:
+            self._above = (gain_db, loudness)
+
+    def within(self, gain_db: float) -> float:
+        """The gain, or between two passes what a straight line through both says."""
+        if self._below is None or self._above is None or self._count < _MODEL_ROUNDS:
+            return gain_db
+        (low, soft), (high, loud) = self._below, self._above
+        return low + (high - low) * (self._wanted - soft) / max(loud - soft, 1e-9)
 
 
 def held(goal: Goal, gain_db: float, foretell: Foretell, render: Render) -> Landing:
@@ -110,9 +140,8 @@ def _landed(
     """The pass with the trim that brings it nearest to the goal, under the ceiling."""
     room = goal.ceiling_dbtp - rendered.true_peak_dbtp
     wanted = 0.0 if rendered.loudness is None else goal.loudness - rendered.loudness
-    # What the limiter kept free is for other meters: a trim upwards leaves it free.
-    up = max(0.0, goal.inner_ceiling_dbtp - rendered.true_peak_dbtp)
-    trim = min(room, max(min(wanted, up), -_TRIM_DB))
+    # Upwards hardly at all: what the limiter kept free is for meters that look elsewhere.
+    trim = min(room, max(min(wanted, _TRIM_UP_DB), -_TRIM_DB))
     left = math.inf if rendered.loudness is None else abs(wanted - trim)
     return Landing(
         gain_db=gain_db,

@@ -3,21 +3,17 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, TypeVar
 
-from chorale_audio.pcm import Encoding, Samples, decoded
+from chorale_audio.encoding import Encoding
 from chorale_audio.source import Source
-from chorale_runtime.processes import QueueFull
+from chorale_runtime.processes import ProcessDied, Processes, QueueFull
 
 from chorale_mastering.loudness import Loudness, Reading
 
 if TYPE_CHECKING:
     from chorale_mastering.meter import Meter
-
-# What every process imports before its first work: the kernels, and with them numba. The
-# service's own process imports them only when the first live meter starts.
-PRELOAD = ("chorale_mastering.meter",)
 
 T = TypeVar("T")
 
@@ -49,6 +45,25 @@ class SoundTooLong(Exception):
             f"The sound is {self.duration_seconds:.0f} s long;"
             f" a live meter takes {self.limit_seconds:.0f} s."
         )
+
+
+# Music is imported where it runs: numba alone takes longer to import than the service to start.
+
+
+async def warm_up(processes: Processes) -> None:
+    """Has every process of the pool import and compile what it will need; starting waits not."""
+    with suppress(ProcessDied, QueueFull):  # the work itself will say so
+        await asyncio.gather(*(processes.run(_warm) for _ in range(processes.count)))
+
+
+def _warm() -> None:
+    import numpy as np
+
+    from chorale_mastering.meter import Meter
+
+    meter = Meter(8000, 2)
+    meter.push(np.zeros((8000, 2), np.float32))
+    meter.finish()
 
 
 def measure_loudness(
@@ -122,14 +137,16 @@ class LiveMeter:
         frames = self._meter.frame_count + len(data) // frame_bytes
         if frames > self._seconds_max * self._meter.sample_rate_hz:
             raise SoundTooLong(frames / self._meter.sample_rate_hz, self._seconds_max)
-        block = decoded(data, Encoding.F32LE, self._meter.channel_count)
-        return await self._on_thread(self._push, block)
+        return await self._on_thread(self._push, data)
 
     async def finish(self) -> Reading:
         """Reads the whole: what measuring the same frames at once would give."""
         return await self._on_thread(self._finish)
 
-    def _push(self, block: Samples) -> Sequence[Reading]:
+    def _push(self, data: bytes) -> Sequence[Reading]:
+        from chorale_audio.pcm import decoded
+
+        block = decoded(data, Encoding.F32LE, self._meter.channel_count)
         readings = []
         while len(block):
             due = self._interval_frames - self._meter.frame_count % self._interval_frames
