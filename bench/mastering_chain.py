@@ -105,8 +105,8 @@ def _master(track: Path, out: Path) -> None:
     """In the child: what the service's worker does, with files for object storage."""
     import resource
 
-    from chorale_mastering.chain import Format
-    from chorale_mastering.mastering import Brief, master
+    from chorale_mastering.brief import Brief, Format
+    from chorale_mastering.mastering import master
     from chorale_mastering.plan import MasteringPlan
 
     started = time.monotonic()

@@ -11,6 +11,7 @@ from chorale_mesh.postgres import EmbeddedPostgres
 from chorale_runtime.database import Database, DatabaseUnavailable
 from chorale_runtime.dependencies import StorageFull
 from chorale_runtime.migrations import MigrationsInvalid
+from chorale_runtime.refusals import RequestInvalid
 
 
 @pytest.fixture
@@ -218,3 +219,10 @@ async def test_the_server_may_be_killed_and_started_again(
             async with database.connection() as connection:
                 rows = await (await connection.execute("SELECT n FROM song")).fetchall()
             assert rows == [{"n": 7}]
+
+
+async def test_text_that_postgresql_cannot_hold_is_the_caller_s_error(database: Database) -> None:
+    """U+0000 may stand in a protobuf string: it is refused by name, not an unknown failure."""
+    with pytest.raises(RequestInvalid, match="U\\+0000"):
+        async with database.connection() as connection:
+            await connection.execute("SELECT %s::text", ("a\0b",))

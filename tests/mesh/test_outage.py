@@ -169,7 +169,7 @@ def _fill(mesh: RunningMesh, state: Path) -> None:
             for _ in range(free >> 20):
                 file.write(bytes(1 << 20))
         with pytest.raises(ChoraleError) as refused:
-            chorale.put(_song(120, seed=7), file_name="too-much.wav", timeout_seconds=30)
+            chorale.put(_song(120, seed=7), file_name="too-much.wav", timeout_seconds=120)
         assert refused.value.reason in {"STORAGE_FULL", "DEPENDENCY_UNAVAILABLE"}, refused.value
         ballast.unlink()
         _until_answered(lambda: chorale.put(_song(2, seed=8), timeout_seconds=30))

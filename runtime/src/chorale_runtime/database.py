@@ -16,6 +16,7 @@ from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRe
 
 from chorale_runtime import migrations
 from chorale_runtime.dependencies import DependencyUnavailable, StorageFull
+from chorale_runtime.refusals import FieldViolation, RequestInvalid
 
 logger = logging.getLogger(__name__)
 
@@ -235,6 +236,10 @@ def _typed_errors() -> Iterator[None]:
     except psycopg.Error as error:
         if _is_unavailable(error):
             raise DatabaseUnavailable(str(error).strip()) from error
+        if isinstance(error, psycopg.DataError) and "NUL" in str(error):
+            # Valid in a protobuf string and in no PostgreSQL text; found by the driver itself.
+            violation = FieldViolation("", "string.nul", "a text must not hold U+0000.")
+            raise RequestInvalid((violation,)) from error
         raise
 
 

@@ -16,7 +16,6 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import DecodeError, Message
 from protovalidate import CompilationError, EvaluationError, Validator
 
-from chorale_runtime.nul import nul_in
 from chorale_runtime.refusals import FieldViolation, RequestInvalid
 
 if TYPE_CHECKING:
@@ -49,11 +48,11 @@ class RequestType:
         if len(raw) >= _LARGE_BYTES and self._payloads:
             head = _without_payload(raw, self._payloads)
             if head is not None and not self._broken(self._parse(head)):
-                return _storable(message)
+                return message
         broken = self._broken(message)
         if broken:
             raise RequestInvalid(tuple(_said(violation) for violation in broken))
-        return _storable(message) if b"\0" in raw else message
+        return message
 
     def _broken(self, message: Message) -> Sequence[Violation]:
         try:
@@ -64,13 +63,6 @@ class RequestType:
             raise RequestInvalid(
                 (FieldViolation("", "rule_not_evaluated", "a rule cannot be evaluated on it."),)
             ) from error
-
-
-def _storable(message: Message) -> Message:
-    field = nul_in(message)
-    if field:
-        raise RequestInvalid((FieldViolation(field, "string.nul", "must not hold U+0000."),))
-    return message
 
 
 def compiles(descriptor: Descriptor) -> str:

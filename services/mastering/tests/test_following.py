@@ -1,28 +1,32 @@
 """Searching, following a reference, albums, live masters and presets."""
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import signals
-from chorale_mastering.album import AlbumLoudness, album_lufs, powers_of, targets
+from chorale_mastering.album import album_lufs, powers_of, targets
 from chorale_mastering.block import Samples, cut, processed
+from chorale_mastering.brief import Brief, Format
 from chorale_mastering.cautions import compression_level, genre_loudness, of_input
-from chorale_mastering.chain import Format
 from chorale_mastering.dynamics import Compression
-from chorale_mastering.inspection import Inspection, Inspector
+from chorale_mastering.following import Match, MatchAspect, MatchSettings
+from chorale_mastering.inspecting import Inspector
+from chorale_mastering.inspection import Inspection
 from chorale_mastering.live import LiveMaster
-from chorale_mastering.mastering import Brief, master
+from chorale_mastering.mastering import master
 from chorale_mastering.matching import (
-    Match,
-    MatchAspect,
-    MatchSettings,
+    correction_taps,
     difference_db,
+    followed,
     reference_facts,
     suitability,
 )
 from chorale_mastering.meter import Meter
 from chorale_mastering.plan import (
+    AlbumLoudness,
     CompressorWishes,
     LimiterMode,
     LimiterWishes,
@@ -146,15 +150,15 @@ def test_loudness_width_and_peak_follow_a_reference() -> None:
     reference = (reference + 2.0 * reference.mean(axis=1, keepdims=True)).astype(np.float32)
     facts = reference_facts([reference], STEREO)
     ours = inspected(signals.pink_noise(5.0, 4))
-    plan = Match(facts).followed(MasteringPlan(), ours)
+    plan = followed(Match(facts), MasteringPlan(), ours)
     assert plan.target_loudness_lufs == pytest.approx(facts.loudness.integrated_lufs)
     assert plan.stereo_width_percent < 60.0
-    half = Match(facts, MatchSettings(amount_percent=50.0)).followed(MasteringPlan(), ours)
+    half = followed(Match(facts, MatchSettings(amount_percent=50.0)), MasteringPlan(), ours)
     between = (facts.loudness.integrated_lufs or 0.0) / 2.0 - 7.0
     assert half.target_loudness_lufs == pytest.approx(between)
     nothing = MatchSettings(ignore=tuple(MatchAspect))
-    assert Match(facts, nothing).followed(MasteringPlan(), ours) == MasteringPlan()
-    assert Match(facts, nothing).taps(ours) is None
+    assert followed(Match(facts, nothing), MasteringPlan(), ours) == MasteringPlan()
+    assert correction_taps(Match(facts, nothing), ours) is None
 
 
 def test_unsuitable_references_are_told() -> None:
@@ -346,3 +350,14 @@ def test_loudness_outside_the_usual_is_told() -> None:
     assert warning.wanted == -13.0
     assert genre_loudness(-14.0, -16.0, -13.0, "Streaming") == []
     assert genre_loudness(-6.0, 0.0, 0.0, "Gentle") == []
+
+
+def test_what_the_service_itself_needs_brings_no_compiler() -> None:
+    """Plans, presets, briefs, reports and refusals import without numba, soxr and PyAV."""
+    names = ["plan", "presets", "brief", "report", "refusals", "following", "resolution", "tone"]
+    imports = "; ".join(f"import chorale_mastering.{name}" for name in names)
+    check = "import sys; print([m for m in ('numba', 'soxr', 'av', 'scipy') if m in sys.modules])"
+    said = subprocess.run(
+        [sys.executable, "-c", f"{imports}; {check}"], check=True, capture_output=True, text=True
+    )
+    assert said.stdout.strip() == "[]"

@@ -10,12 +10,11 @@ import pytest
 import signals
 import soundfile
 from chorale_mastering.block import Samples, cut
-from chorale_mastering.chain import Format
+from chorale_mastering.brief import Brief, Format, Output
 from chorale_mastering.dynamics import Compression
 from chorale_mastering.loudness import Loudness, NotFinite
-from chorale_mastering.mastering import Brief, Output, master
+from chorale_mastering.mastering import master
 from chorale_mastering.meter import Meter
-from chorale_mastering.passes import NoFrames
 from chorale_mastering.plan import (
     Codec,
     CodecCheck,
@@ -24,6 +23,7 @@ from chorale_mastering.plan import (
     MasteringPlan,
     Stage,
 )
+from chorale_mastering.refusals import NoFrames
 from chorale_mastering.report import MasterReport, WarningCode
 from chorale_mastering.resolution import Dither, Resolution
 from chorale_mastering.tone import EqPhase, EqProfile

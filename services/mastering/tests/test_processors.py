@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import signals
 from chorale_mastering.block import Processor, Samples, Sequenced, processed, require_finite
-from chorale_mastering.chain import Format
+from chorale_mastering.brief import Format
 from chorale_mastering.compressor import Compressor
 from chorale_mastering.dither import Quantizer
 from chorale_mastering.dynamics import Compression

@@ -1,24 +1,16 @@
 """An album: one loudness relation over many tracks."""
 
-import enum
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from chorale_mastering.block import Samples
-from chorale_mastering.chain import Format
+from chorale_mastering.brief import Format
 from chorale_mastering.energy import Energy
 from chorale_mastering.gating import Energies, integrated_lufs
+from chorale_mastering.plan import AlbumLoudness
 from chorale_mastering.weighting import CHANNEL_WEIGHTS, highpass, shelf
 from chorale_mastering.windows import Windows
-
-
-class AlbumLoudness(enum.Enum):
-    """How loudness relates over an album."""
-
-    KEEP = "keep"
-    LOUDEST = "loudest"
-    EQUAL = "equal"
 
 
 class Programme:

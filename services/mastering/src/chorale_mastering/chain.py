@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from chorale_mastering.block import Processor, Samples
+from chorale_mastering.brief import Format
 from chorale_mastering.compressor import Compressor
 from chorale_mastering.convolution import Convolution
 from chorale_mastering.dynamics import Compression, Levels, found, gentler
@@ -33,14 +34,6 @@ class Link:
 
     stage: Stage
     processor: Processor
-
-
-@dataclass(frozen=True)
-class Format:
-    """Frames per second and samples per frame."""
-
-    sample_rate_hz: int
-    channel_count: int
 
 
 def rumble_hz(plan: MasteringPlan, facts: Inspection) -> float:

@@ -11,6 +11,7 @@ import numpy as np
 from chorale_mastering.block import Samples
 from chorale_mastering.meter import Meter
 from chorale_mastering.plan import Codec, CodecCheck
+from chorale_mastering.refusals import CodecMissing
 from chorale_mastering.resampling import resampled_to
 
 DEFAULT_KBPS = {Codec.MP3: 320, Codec.AAC: 256, Codec.OPUS: 160}
@@ -21,17 +22,6 @@ _ENCODERS = {
     Codec.AAC: ("aac", "adts", (8000, 16000, 22050, 32000, 44100, 48000, 88200, 96000)),
     Codec.OPUS: ("libopus", "ogg", (48000,)),
 }
-
-
-class CodecMissing(Exception):
-    """This build has no encoder for a codec that was asked for."""
-
-    def __init__(self, codec: str) -> None:
-        super().__init__(codec)
-        self.missing = codec
-
-    def __str__(self) -> str:
-        return f"There is no {self.missing} encoder in this build; a master needs it for its check."
 
 
 def peak_after(

@@ -7,7 +7,8 @@ import numpy as np
 
 from chorale_mastering import chain
 from chorale_mastering.block import Processor, Samples, Sequenced
-from chorale_mastering.chain import Format, Link
+from chorale_mastering.brief import Format
+from chorale_mastering.chain import Link
 from chorale_mastering.codec import peak_after
 from chorale_mastering.filtering import Gain
 from chorale_mastering.limiter import Limiter

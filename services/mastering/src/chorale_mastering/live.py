@@ -8,7 +8,7 @@ from numba import njit
 from chorale_mastering import chain
 from chorale_mastering.biquad import Cascade
 from chorale_mastering.block import Hopped, Processor, Samples, Sequenced, require_finite
-from chorale_mastering.chain import Format
+from chorale_mastering.brief import Format
 from chorale_mastering.compressor import Compressor
 from chorale_mastering.dynamics import Compression
 from chorale_mastering.equalizer import equalizer, profile_bands

@@ -2,19 +2,16 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from types import TracebackType
 
 from chorale_mastering import chain, passes, telling
 from chorale_mastering.block import Samples
-from chorale_mastering.chain import Format
+from chorale_mastering.brief import Brief, Format
 from chorale_mastering.levelling import Levelling
-from chorale_mastering.matching import Match, suitability
+from chorale_mastering.matching import correction_taps, followed, suitability
 from chorale_mastering.passes import Share
-from chorale_mastering.plan import MasteringPlan
 from chorale_mastering.profile import Profile
 from chorale_mastering.report import MasterReport, MasterWarning
-from chorale_mastering.resolution import Resolution
 from chorale_mastering.scratch import BLOCK_FRAMES, Scratch
 from chorale_mastering.work import Work
 
@@ -22,44 +19,6 @@ Tell = Callable[[str, float], None]  # the stage, and the share of the whole wor
 
 _GONIOMETER_POINTS = 1000
 _TELL_EVERY = 0.01
-
-
-@dataclass(frozen=True)
-class Output:
-    """How a master is written. 0 means as the input."""
-
-    resolution: Resolution = field(default_factory=Resolution)
-    sample_rate_hz: int = 0
-    channel_count: int = 0
-
-
-@dataclass(frozen=True)
-class Brief:
-    """All that a master is made from, beside the sound itself."""
-
-    plan: MasteringPlan
-    sound: Format
-    frame_count: int  # of the input
-    output: Output = field(default_factory=Output)
-    match: Match | None = None
-    preview_start_frame: int = 0  # in the input
-    preview_frame_count: int = 0  # 0: to the end
-    curve_points: int = 0
-
-    @property
-    def made(self) -> Format:
-        """The format of what is made."""
-        return Format(
-            self.output.sample_rate_hz or self.sound.sample_rate_hz,
-            self.output.channel_count or self.sound.channel_count,
-        )
-
-    def span(self, made_frame_count: int) -> tuple[int, int]:
-        """First frame and count of the preview in what is made; of the whole without one."""
-        ratio = self.made.sample_rate_hz / self.sound.sample_rate_hz
-        first = min(round(self.preview_start_frame * ratio), made_frame_count)
-        count = round(self.preview_frame_count * ratio) or made_frame_count
-        return first, min(count, made_frame_count - first)
 
 
 class Mastered:
@@ -140,9 +99,9 @@ def _worked(
     taps: Samples | None = None
     warnings: tuple[MasterWarning, ...] = ()
     if brief.match is not None:
-        taps = brief.match.taps(heard.facts)
+        taps = correction_taps(brief.match, heard.facts)
         warnings = suitability(brief.match.reference, heard.facts)
-        plan = brief.match.followed(plan, heard.facts)
+        plan = followed(brief.match, plan, heard.facts)
     room = other(heard.sound, sound.channel_count)
     toned = passes.toned(heard, plan, sound, taps, room, _share(tell, "tone", 0.2, 0.3))
     shaped = passes.shaped(

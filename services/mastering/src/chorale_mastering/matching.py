@@ -1,17 +1,17 @@
 """Following a reference: its tone, its loudness, its width and its peak."""
 
-import enum
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 
 from chorale_mastering.block import Samples
-from chorale_mastering.chain import Format
+from chorale_mastering.brief import Format
 from chorale_mastering.convolution import Gains, linear_phase
-from chorale_mastering.inspection import Inspection, Inspector
-from chorale_mastering.loudness import Loudness
+from chorale_mastering.following import Match, MatchAspect, MatchSettings, ReferenceFacts
+from chorale_mastering.inspecting import Inspector
+from chorale_mastering.inspection import Inspection
 from chorale_mastering.meter import Meter
 from chorale_mastering.plan import LoudnessMeasure, MasteringPlan
 from chorale_mastering.report import MasterWarning, WarningCode
@@ -26,95 +26,46 @@ _MOST_WIDTH_PERCENT = (50.0, 150.0)
 _LOWEST_HZ, _HIGHEST_HZ = 20.0, 20000.0
 
 
-class MatchAspect(enum.Enum):
-    """What a reference can give."""
-
-    SPECTRUM = "spectrum"
-    LOUDNESS = "loudness"
-    WIDTH = "width"
-    PEAK = "peak"
-
-
-@dataclass(frozen=True)
-class MatchSettings:
-    """How to follow."""
-
-    amount_percent: float = 100.0
-    ignore: tuple[MatchAspect, ...] = ()
-    piece_seconds: float = 15.0
-    whole_spectrum: bool = False
-    fft_size: int = 4096
-    smoothing_octaves: float = 1.0 / 3.0
-    smoothing_passes: int = 1
-    band_count: int = 31
-    clip_threshold: float = 0.998138
-    epsilon: float = 1e-6
-    normalize_reference: bool = False
-
-    def follows(self, aspect: MatchAspect) -> bool:
-        """Whether this aspect is taken over."""
-        return aspect not in self.ignore
-
-    @property
-    def share(self) -> float:
-        """How far to go, in [0, 1]."""
-        return self.amount_percent / 100.0
+def correction_taps(match: Match, facts: Inspection) -> Samples | None:
+    """The linear-phase filter that gives the programme the reference's tone."""
+    settings = match.settings
+    if not settings.follows(MatchAspect.SPECTRUM) or settings.share == 0.0:
+        return None
+    ours = _tone(facts.spectrum, settings)
+    theirs = _tone(match.reference.facts.spectrum, settings)
+    if facts.spectrum.is_silent or match.reference.facts.spectrum.is_silent:
+        return None
+    return correction(ours, theirs, facts.sample_rate_hz, settings)
 
 
-@dataclass(frozen=True)
-class ReferenceFacts:
-    """All that matching needs of a reference; the reference itself is not needed any more."""
+def followed(match: Match, plan: MasteringPlan, facts: Inspection) -> MasteringPlan:
+    """The plan with the reference's loudness, width and peak where they are followed.
 
-    loudness: Loudness
-    facts: Inspection
-
-
-@dataclass(frozen=True)
-class Match:
-    """A reference and how to follow it."""
-
-    reference: ReferenceFacts
-    settings: MatchSettings = field(default_factory=MatchSettings)
-
-    def taps(self, facts: Inspection) -> Samples | None:
-        """The linear-phase filter that gives the programme the reference's tone."""
-        settings = self.settings
-        if not settings.follows(MatchAspect.SPECTRUM) or settings.share == 0.0:
-            return None
-        ours = _tone(facts.spectrum, settings)
-        theirs = _tone(self.reference.facts.spectrum, settings)
-        if facts.spectrum.is_silent or self.reference.facts.spectrum.is_silent:
-            return None
-        return correction(ours, theirs, facts.sample_rate_hz, settings)
-
-    def followed(self, plan: MasteringPlan, facts: Inspection) -> MasteringPlan:
-        """The plan with the reference's loudness, width and peak where they are followed.
-
-        A caller who wishes for a target of its own ignores the loudness.
-        """
-        reference, settings = self.reference, self.settings
-        measure = plan.loudness_measure
-        theirs = {
-            LoudnessMeasure.INTEGRATED: reference.loudness.integrated_lufs,
-            LoudnessMeasure.MAX_SHORT_TERM: reference.loudness.short_term_max_lufs,
-            LoudnessMeasure.RMS: reference.facts.rms_dbfs,
-        }[measure]
-        if settings.follows(MatchAspect.LOUDNESS) and theirs is not None:
-            moved = plan.target_loudness_lufs
-            moved += settings.share * (theirs - moved)
-            plan = replace(plan, target_loudness_lufs=min(-5.0, max(-36.0, moved)))
-        if settings.follows(MatchAspect.WIDTH) and facts.width > 0.0:
-            ratio = (reference.facts.width / facts.width) ** settings.share
-            low, high = _MOST_WIDTH_PERCENT
-            percent = plan.stereo_width_percent * ratio
-            plan = replace(plan, stereo_width_percent=min(high, max(low, percent)))
-        peak = reference.loudness.true_peak_dbtp
-        if settings.follows(MatchAspect.PEAK) and not settings.normalize_reference:
-            # Only ever downwards: a reference over the ceiling is a fault not to be followed.
-            ceiling = min(plan.ceiling_dbtp, max(-12.0, peak))
-            moved = plan.ceiling_dbtp + settings.share * (ceiling - plan.ceiling_dbtp)
-            plan = replace(plan, ceiling_dbtp=moved)
-        return plan
+    A caller who wishes for a target of its own ignores the loudness.
+    """
+    reference, settings = match.reference, match.settings
+    measure = plan.loudness_measure
+    theirs = {
+        LoudnessMeasure.INTEGRATED: reference.loudness.integrated_lufs,
+        LoudnessMeasure.MAX_SHORT_TERM: reference.loudness.short_term_max_lufs,
+        LoudnessMeasure.RMS: reference.facts.rms_dbfs,
+    }[measure]
+    if settings.follows(MatchAspect.LOUDNESS) and theirs is not None:
+        moved = plan.target_loudness_lufs
+        moved += settings.share * (theirs - moved)
+        plan = replace(plan, target_loudness_lufs=min(-5.0, max(-36.0, moved)))
+    if settings.follows(MatchAspect.WIDTH) and facts.width > 0.0:
+        ratio = (reference.facts.width / facts.width) ** settings.share
+        low, high = _MOST_WIDTH_PERCENT
+        percent = plan.stereo_width_percent * ratio
+        plan = replace(plan, stereo_width_percent=min(high, max(low, percent)))
+    peak = reference.loudness.true_peak_dbtp
+    if settings.follows(MatchAspect.PEAK) and not settings.normalize_reference:
+        # Only ever downwards: a reference over the ceiling is a fault not to be followed.
+        ceiling = min(plan.ceiling_dbtp, max(-12.0, peak))
+        moved = plan.ceiling_dbtp + settings.share * (ceiling - plan.ceiling_dbtp)
+        plan = replace(plan, ceiling_dbtp=moved)
+    return plan
 
 
 def reference_facts(blocks: Iterable[Samples], sound: Format) -> ReferenceFacts:

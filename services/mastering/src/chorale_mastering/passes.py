@@ -7,30 +7,26 @@ import numpy as np
 
 from chorale_mastering import chain
 from chorale_mastering.block import Samples, Sequenced
-from chorale_mastering.chain import Format, Link
+from chorale_mastering.brief import Format
+from chorale_mastering.chain import Link
 from chorale_mastering.channels import mixed_to
 from chorale_mastering.detector import Detector, LevelStatistics, hop_frames
 from chorale_mastering.dither import Quantizer
 from chorale_mastering.dynamics import Levels
-from chorale_mastering.inspection import Inspection, Inspector
+from chorale_mastering.inspecting import Inspector
+from chorale_mastering.inspection import Inspection
 from chorale_mastering.loudness import Loudness
 from chorale_mastering.meter import Meter
 from chorale_mastering.multiband import Crossover, bands_of
 from chorale_mastering.plan import MasteringPlan
 from chorale_mastering.profile import Profile
+from chorale_mastering.refusals import NoFrames
 from chorale_mastering.resampling import resampled_to
 from chorale_mastering.resolution import Resolution
 from chorale_mastering.scratch import BLOCK_FRAMES, Scratch
 from chorale_mastering.weighting import CHANNEL_WEIGHTS
 
 Share = Callable[[float], None]  # told the share of this pass that is done
-
-
-class NoFrames(Exception):
-    """There is nothing to master."""
-
-    def __str__(self) -> str:
-        return "There is no audio of 0 frames; at least one is needed."
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,14 @@ class LoudnessMeasure(enum.Enum):
     MAX_SHORT_TERM = "max_short_term"
 
 
+class AlbumLoudness(enum.Enum):
+    """How loudness relates over an album."""
+
+    KEEP = "keep"
+    LOUDEST = "loudest"
+    EQUAL = "equal"
+
+
 class Stage(enum.Enum):
     """The stages of a master, in their order."""
 

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from chorale_mastering.chain import Format, Link
+from chorale_mastering.brief import Format
+from chorale_mastering.chain import Link
 from chorale_mastering.levelling import Landed
 from chorale_mastering.passes import Heard, Shaped, Toned, Written
 from chorale_mastering.plan import MasteringPlan, Stage
