@@ -190,7 +190,7 @@ async def test_a_span_past_the_end_is_refused(analysis: Any, ingest: Ingest) -> 
     ("engine", "commercial_only", "code", "expected"),
     [
         ("btc-sl", False, "INVALID_ARGUMENT", "ENGINE_UNKNOWN"),  # does chords, not beats
-        ("beat-transformer", False, "FAILED_PRECONDITION", "WEIGHTS_MISSING"),
+        ("beat-transformer", False, "FAILED_PRECONDITION", "ENGINE_UNAVAILABLE"),
         ("madmom", True, "FAILED_PRECONDITION", "ENGINE_NONCOMMERCIAL"),
     ],
 )
@@ -207,17 +207,15 @@ async def test_engines_that_cannot_work_are_refused(
     assert info.metadata["engine"] == engine
 
 
-async def test_missing_weights_come_with_a_remedy(analysis: Any, ingest: Ingest) -> None:
-    """WEIGHTS_MISSING names what is missing, as PreconditionFailure too, and the command."""
+async def test_an_engine_that_cannot_work_says_what_helps(analysis: Any, ingest: Ingest) -> None:
+    """The refusal and the listing give the same remedy, and promise no command there is not."""
     audio = ingest.put(signals.clicks(120, 4))
     request = asking(beats_pb2.TrackBeatsRequest, audio.name, engine="madmom")
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await analysis.TrackBeats(request)
-    status = refusal(caught.value)
-    assert reason(status).metadata["remedy"].startswith("chorale models import models/madmom")
-    failure = error_details_pb2.PreconditionFailure()
-    assert any(detail.Unpack(failure) for detail in status.details)
-    assert [(v.type, v.subject) for v in failure.violations] == [("MISSING", "models/madmom")]
+    _, info = await refused(analysis.TrackBeats(request))
+    listed = await analysis.ListEngines(engines_pb2.ListEnginesRequest())
+    told = {engine.remedy for engine in listed.engines if engine.name == "madmom"}
+    assert told == {info.metadata["remedy"]}
+    assert info.metadata["remedy"]
 
 
 async def test_unknown_settings_are_refused(analysis: Any, ingest: Ingest) -> None:

@@ -24,15 +24,15 @@ class EngineUnknown(Exception):
         )
 
 
-class WeightsMissing(Exception):
-    """The engine is known, and its weights are not in the registry."""
+class EngineUnavailable(Exception):
+    """The engine is known, and cannot work here."""
 
-    def __init__(self, engine: str, missing: str, remedy: str) -> None:
-        super().__init__(engine, missing, remedy)
-        self.engine, self.missing, self.remedy = engine, missing, remedy
+    def __init__(self, engine: str, remedy: str) -> None:
+        super().__init__(engine, remedy)
+        self.engine, self.remedy = engine, remedy
 
     def __str__(self) -> str:
-        return f"The engine {self.engine!r} has no weights here ({self.missing}): {self.remedy}"
+        return f"The engine {self.engine!r} cannot work here. What helps: {self.remedy}"
 
 
 class EngineNoncommercial(Exception):
@@ -57,7 +57,7 @@ class Engine:
     code_licence: str
     weights_licence: str = ""
     weights: str = ""  # name in the model registry; empty when it needs none
-    is_present: bool = True  # whether what it needs is here
+    is_present: bool = True  # whether this build can run it
     is_default: bool = False
     devices: tuple[str, ...] = ("cpu",)
     vocabularies: tuple[str, ...] = ()
@@ -69,8 +69,8 @@ class Engine:
 
     @property
     def remedy(self) -> str:
-        """What to do when it is not present: a command, in full."""
-        return "" if self.is_present else f"chorale models import {self.weights} <file>"
+        """What to do when it is not present."""
+        return "" if self.is_present else "None yet: this build cannot run it."
 
 
 def _absent(
@@ -81,7 +81,7 @@ def _absent(
     weights_licence: str = "MIT",
     vocabularies: tuple[str, ...] = (),
 ) -> Engine:
-    """An engine that the contract names and whose weights nobody has brought yet."""
+    """An engine that the contract names and this build does not hold yet."""
     return Engine(
         name=name,
         capability=capability,
@@ -157,7 +157,7 @@ ENGINES = (
 def choose(capability: str, name: str, commercial_only: bool = False) -> Engine:
     """The engine of this name, able to work; the default for an empty name and `auto`.
 
-    Raises `EngineUnknown`, `EngineNoncommercial` and `WeightsMissing`: no engine ever stands in
+    Raises `EngineUnknown`, `EngineNoncommercial` and `EngineUnavailable`: no engine ever stands in
     for another that was asked for by name.
     """
     able = [engine for engine in ENGINES if engine.capability == capability]
@@ -166,6 +166,6 @@ def choose(capability: str, name: str, commercial_only: bool = False) -> Engine:
             if commercial_only and not engine.allows_commercial_use:
                 raise EngineNoncommercial(engine.name, engine.weights_licence)
             if not engine.is_present:
-                raise WeightsMissing(engine.name, engine.weights, engine.remedy)
+                raise EngineUnavailable(engine.name, engine.remedy)
             return engine
     raise EngineUnknown(name, capability, ",".join(engine.name for engine in able))

@@ -38,7 +38,7 @@ ERRORS: ErrorTable = {
     listening.TooLong: (StatusCode.FAILED_PRECONDITION, "AUDIO_TOO_LONG"),
     listening.Silent: (StatusCode.FAILED_PRECONDITION, "AUDIO_SILENT"),
     engines.EngineUnknown: (StatusCode.INVALID_ARGUMENT, "ENGINE_UNKNOWN"),
-    engines.WeightsMissing: (StatusCode.FAILED_PRECONDITION, "WEIGHTS_MISSING"),
+    engines.EngineUnavailable: (StatusCode.FAILED_PRECONDITION, "ENGINE_UNAVAILABLE"),
     engines.EngineNoncommercial: (StatusCode.FAILED_PRECONDITION, "ENGINE_NONCOMMERCIAL"),
     messages.SettingUnsupported: (StatusCode.INVALID_ARGUMENT, "SETTING_UNSUPPORTED"),
     PageTokenInvalid: (StatusCode.INVALID_ARGUMENT, "PAGE_TOKEN_INVALID"),
