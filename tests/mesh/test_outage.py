@@ -89,7 +89,7 @@ def test_a_service_outlives_what_it_stands_on(outage_mesh: RunningMesh, part: st
 @pytest.mark.slow
 def test_an_upload_outlives_the_death_of_everything(outage_mesh: RunningMesh) -> None:
     """Ingest, S3 and PostgreSQL are killed in turn under one upload: the digest is right."""
-    song = _song(240, seed=3)
+    song = _song(100, seed=3)
     stop_killing = threading.Event()
 
     def kill_in_turn() -> None:
