@@ -62,7 +62,7 @@ if .venv/bin/python -m pip show --quiet torch 2>/dev/null && ! .venv/bin/python 
   say "installing what this build of $torch asks for"
   pip install "$torch"
 fi
-if [ -n "$sources" ] && ! pip show $(sed -n 's/==.*//p' ${sources# -r }) >/dev/null 2>&1; then
+if [ -n "$sources" ] && ! pip show $(sed -n 's/==.*//p' $(echo "$sources" | sed 's/ -r / /g')) >/dev/null 2>&1; then
   say "compiling what is only published as source"
   # The published C files are of 2018: Cython writes them anew. The cache may hold a build for another numpy.
   CYTHON_FORCE_REGEN=1 pip install --no-deps --no-build-isolation --no-cache-dir $sources
