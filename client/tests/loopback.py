@@ -59,10 +59,12 @@ class SmallMesh:
 
 
 @asynccontextmanager
-async def serving(*add: Callable[[grpc.aio.Server], Any], port: int = 0) -> AsyncIterator[int]:
+async def serving(
+    *add: Callable[[grpc.aio.Server], Any], port: int = 0, receive_bytes: int = (1 << 20) + 65536
+) -> AsyncIterator[int]:
     """A grpc.aio server with these services; yields its port."""
     server = grpc.aio.server(
-        options=[("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", (1 << 20) + 65536)]
+        options=[("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", receive_bytes)]
     )
     for one in add:
         one(server)

@@ -153,6 +153,47 @@ async def test_damaged_details_do_not_hide_the_failure(
     assert caught.value.reason == "AUDIO_NOT_FOUND"
 
 
+@pytest.mark.parametrize(
+    ("server_takes_bytes", "name_bytes", "reason", "limit_bytes", "remedy"),
+    [
+        (64 << 20, 2 << 20, "REQUEST_TOO_LARGE", (1 << 20) + 65536, "chunks of at most 1 MiB"),
+        (1 << 16, 1 << 20, "REQUEST_TOO_LARGE", 1 << 16, "chunks of at most 1 MiB"),
+        (64 << 20, 10, "ANSWER_TOO_LARGE", 16 << 20, "Ask for less at once"),
+    ],
+    ids=["own bound", "server's bound", "answer"],
+)
+async def test_what_grpc_itself_refuses_for_its_size_says_what_to_do(
+    server_takes_bytes: int, name_bytes: int, reason: str, limit_bytes: int, remedy: str
+) -> None:
+    """Its bare RESOURCE_EXHAUSTED becomes a QuotaError with both sizes, never tried again."""
+    calls = []
+
+    async def answer_much(request: bytes, _: object) -> bytes:
+        calls.append(len(request))
+        return bytes(17 << 20)
+
+    def add(server: grpc.aio.Server) -> None:
+        much = grpc.unary_unary_rpc_method_handler(answer_much)
+        service = "chorale.ingest.v1.IngestService"
+        server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler(service, {"GetAudio": much}),)
+        )
+
+    async with (
+        serving(add, receive_bytes=server_takes_bytes) as port,
+        AsyncChorale(f"127.0.0.1:{port}", patience=PATIENCE) as chorale,
+    ):
+        with pytest.raises(QuotaError) as caught:
+            await chorale.ingest.GetAudio(GetAudioRequest(name="x" * name_bytes))
+    error = caught.value
+    assert (error.reason, error.retry_after_seconds) == (reason, None)
+    assert error.metadata["limitBytes"] == str(limit_bytes)
+    assert int(error.metadata["foundBytes"]) > limit_bytes
+    assert remedy in error.message
+    assert remedy in error.remedy
+    assert len(calls) <= 1
+
+
 async def test_the_servers_word_survives_a_stream_that_is_being_written(served: Served) -> None:
     """The reason why a server ends an upload reaches its writer, every time.
 

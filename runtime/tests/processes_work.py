@@ -95,3 +95,15 @@ def environment() -> dict[str, str]:
 def pid() -> int:
     """Tell the process."""
     return os.getpid()
+
+
+def warm() -> None:
+    """Remember that this process is warm."""
+    os.environ["IS_WARM"] = "yes"
+    time.sleep(0.2)  # long enough that the other processes must take the other runs
+
+
+def is_warm() -> bool:
+    """Say whether this process is."""
+    time.sleep(0.2)
+    return os.environ.get("IS_WARM") == "yes"

@@ -14,13 +14,13 @@ from chorale.operations.v1 import operations_service_pb2 as operations_pb
 from chorale_runtime import caller, metrics, refusals, traces
 from chorale_runtime.operations import (
     OperationNotFound,
-    PageTokenInvalid,
     Policy,
     RequestIdReused,
     sweep,
 )
 from chorale_runtime.operations.paging import Filter
 from chorale_runtime.operations.work import Notes
+from chorale_runtime.pages import PageTokenInvalid
 from chorale_runtime.processes import Processes, QueueFull
 from google.longrunning import operations_pb2 as longrunning_pb
 from google.rpc import error_details_pb2

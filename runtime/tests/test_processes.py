@@ -222,3 +222,11 @@ async def test_children_die_with_their_parent(tmp_path: Path) -> None:
     parent.kill()
     await parent.wait()
     assert await _until(lambda: not _is_alive(child)) < 1.0
+
+
+async def test_every_process_is_warmed_once_before_it_works() -> None:
+    """And what warming breaks is not broken for the work."""
+    async with Processes.open(count=2, warm=work.warm) as opened:
+        assert await asyncio.gather(*(opened.run(work.is_warm) for _ in range(2))) == [True, True]
+    async with Processes.open(count=1, warm=work.crash) as opened:
+        assert await opened.run(work.add, 1, 1) == 2

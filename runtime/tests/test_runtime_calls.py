@@ -119,13 +119,45 @@ async def test_a_chunk_over_a_mebibyte_is_refused_by_its_rule() -> None:
     assert (found.metadata["field"], found.metadata["rule"]) == ("data", "bytes.max_len")
 
 
-async def test_an_oversized_message_ends_the_call_and_not_the_connection() -> None:
-    """RESOURCE_EXHAUSTED with both sizes; the next call on the same connection works."""
-    async with serving() as running:
+@pytest.mark.parametrize("method", ["GetUpload", "WriteUpload"])
+async def test_an_oversized_message_is_told_both_sizes_and_what_to_do(method: str) -> None:
+    """REQUEST_TOO_LARGE, unary and streamed; the next call on the same connection works."""
+    size = 3 * MEBIBYTE
+    one = upload_pb2.GetUploadRequest(name="x" * size)
+    songs = Songs()
+    async with serving(songs) as running:
+        request: Any = chunks(1, size) if method == "WriteUpload" else one
         with pytest.raises(grpc.aio.AioRpcError) as raised:
-            await running.stubs.ingest.WriteUpload(chunks(1, 3 * MEBIBYTE), timeout=10)
+            await getattr(running.stubs.ingest, method)(request, timeout=10)
+        await running.stubs.call("unary_unary", timeout=5)
+    assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    found = info(raised.value)
+    assert found.reason == "REQUEST_TOO_LARGE"
+    assert size < int(found.metadata["foundBytes"]) < size + 100
+    assert found.metadata["limitBytes"] == str(MEBIBYTE + 64 * 1024)
+    assert "chunks of at most 1 MiB" in (raised.value.details() or "")
+    assert songs.seen == []
+
+
+@pytest.mark.parametrize("over_bytes", [0, 1])
+async def test_the_bound_on_messages_is_exact(over_bytes: int) -> None:
+    """A request of just so many bytes is read (and breaks its own rule); one more is not."""
+    envelope = 4  # tag and length
+    request = upload_pb2.GetUploadRequest(name="x" * (64 * 1024 - envelope + over_bytes))
+    assert request.ByteSize() == 64 * 1024 + over_bytes
+    settings = ServerSettings(max_message_bytes=64 * 1024, drain_seconds=0.2)
+    async with serving(settings=settings) as running:
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await running.stubs.ingest.GetUpload(request, timeout=10)
+    assert info(raised.value).reason == ("REQUEST_TOO_LARGE" if over_bytes else "REQUEST_INVALID")
+
+
+async def test_a_message_far_over_the_bound_never_reaches_memory() -> None:
+    """gRPC itself turns it away by the length it announces; the connection stands."""
+    async with serving() as running:
+        with pytest.raises(grpc.aio.AioRpcError, match="message larger than max") as raised:
+            await running.stubs.ingest.WriteUpload(chunks(1, 8 * MEBIBYTE), timeout=10)
         assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-        assert str(MEBIBYTE + 64 * 1024) in (raised.value.details() or "")
         await running.stubs.call("unary_unary", timeout=5)
 
 

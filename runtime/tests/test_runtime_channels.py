@@ -4,6 +4,7 @@ import contextlib
 from typing import Any
 
 import grpc
+import pytest
 from chorale_runtime import caller, channels, deadline, traces
 from chorale_runtime.settings import ServerSettings
 from songs import Songs, Stubs, serving
@@ -102,3 +103,35 @@ async def test_calls_spread_over_replicas_and_survive_one() -> None:
             for _ in range(40):
                 await stubs.call("unary_unary", timeout=5)
     assert sum(counts) == 80
+
+
+async def test_a_proxy_for_the_world_is_none_for_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With proxies in the environment that nobody serves, services still reach each other."""
+    for name in ("grpc_proxy", "https_proxy", "http_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    async with serving(channel=channels.channel) as running:
+        await running.stubs.call("unary_unary", timeout=5)
+        # gRPC does heed these variables: without the option the same address is out of reach.
+        async with grpc.aio.insecure_channel(running.server.address) as heeding:
+            with pytest.raises(grpc.aio.AioRpcError) as raised:
+                await Stubs(heeding).call("unary_unary", timeout=5)
+    assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+@pytest.mark.parametrize(
+    ("address", "is_direct"),
+    [
+        ("127.0.0.1:7401", True),
+        ("localhost:7401", True),
+        ("dns:///[::1]:7401", True),
+        ("ipv4:127.0.0.1:1,127.0.0.2:2", True),
+        ("unix:/run/ingest.sock", True),
+        ("ipv4:127.0.0.1:1,10.0.0.1:2", False),
+        ("dns:///ingest.chorale.svc:7401", False),
+    ],
+)
+def test_only_addresses_beyond_this_machine_go_through_a_proxy(
+    address: str, is_direct: bool
+) -> None:
+    """What `http_proxy` says counts for them, as it does for every gRPC client."""
+    assert (("grpc.enable_http_proxy", 0) in channels.options_for(address)) is is_direct

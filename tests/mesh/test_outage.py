@@ -20,7 +20,10 @@ from chorale.mastering.v1 import loudness_pb2
 from chorale_client import Chorale, ChoraleError, Patience, UnavailableError
 from running_mesh import RunningMesh, start, stop
 
-BACK_SECONDS_MAX = 40.0
+BACK_SECONDS_MAX = 90.0
+# SeaweedFS looks at a disk that was full once a minute, and takes nothing until it has looked.
+DISK_BACK_SECONDS_MAX = 150.0
+FULL_SECONDS_MAX = 30.0
 
 
 @pytest.fixture(scope="module")
@@ -47,10 +50,12 @@ def _kill(mesh: RunningMesh, part: str) -> None:
                 os.kill(victim.pid, signal.SIGKILL)
 
 
-def _until_answered(ask: Callable[[], object]) -> list[ChoraleError]:
+def _until_answered(
+    ask: Callable[[], object], within_seconds: float = BACK_SECONDS_MAX
+) -> list[ChoraleError]:
     """Asks again and again until there is an answer; the refusals on the way."""
     refusals: list[ChoraleError] = []
-    deadline = time.monotonic() + BACK_SECONDS_MAX
+    deadline = time.monotonic() + within_seconds
     while time.monotonic() < deadline:
         try:
             ask()
@@ -59,7 +64,7 @@ def _until_answered(ask: Callable[[], object]) -> list[ChoraleError]:
             time.sleep(0.1)
         else:
             return refusals
-    raise AssertionError(f"no answer within {BACK_SECONDS_MAX} s; the last: {refusals[-1]}")
+    raise AssertionError(f"no answer within {within_seconds} s; the last: {refusals[-1]}")
 
 
 def _service_pids(mesh: RunningMesh) -> dict[str, str]:
@@ -162,15 +167,21 @@ def test_a_full_disk_is_said_and_survived(tmp_path: Path) -> None:
 
 def _fill(mesh: RunningMesh, state: Path) -> None:
     with mesh.client() as chorale:
-        kept = chorale.put(_song(2, seed=6), file_name="kept.wav")
+        song = _song(2, seed=6)
+        kept = chorale.put(song, file_name="kept.wav")
         free = os.statvfs(state).f_bavail * os.statvfs(state).f_frsize
         ballast = state / "ballast"
         with ballast.open("wb") as file, contextlib.suppress(OSError):
             for _ in range(free >> 20):
                 file.write(bytes(1 << 20))
+        begin = time.monotonic()
         with pytest.raises(ChoraleError) as refused:
             chorale.put(_song(120, seed=7), file_name="too-much.wav", timeout_seconds=120)
-        assert refused.value.reason in {"STORAGE_FULL", "DEPENDENCY_UNAVAILABLE"}, refused.value
+        assert refused.value.reason == "STORAGE_FULL", repr(refused.value)
+        assert "Delete what is not needed" in str(refused.value)
+        assert time.monotonic() - begin < FULL_SECONDS_MAX
+        assert b"".join(chorale.read_bytes(kept)) == song
         ballast.unlink()
-        _until_answered(lambda: chorale.put(_song(2, seed=8), timeout_seconds=30))
-        assert chorale.info(kept).name == kept.name
+        again = _song(2, seed=8)
+        _until_answered(lambda: chorale.put(again, timeout_seconds=10), DISK_BACK_SECONDS_MAX)
+        assert b"".join(chorale.read_bytes(kept)) == song

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from chorale_runtime import objects_client
 from chorale_runtime.objects import REGION, ObjectsUnavailable
+from chorale_runtime.settings import ServerSettings
 from urllib3.exceptions import HTTPError
 
 from chorale_audio.encoding import Encoding
@@ -34,6 +35,17 @@ class Store:
     secret_key: str = field(repr=False)
     bucket: str
     secure: bool = False
+
+    @classmethod
+    def of(cls, settings: ServerSettings) -> Self:
+        """The bucket that a service's settings name."""
+        return cls(
+            settings.objects_endpoint,
+            settings.objects_access_key,
+            settings.objects_secret_key,
+            settings.objects_bucket,
+            settings.objects_secure,
+        )
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import ipaddress
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from chorale_client.errors import MeshNotFoundError, RequestError
 from chorale_client.services import SERVICES
 
 MESH_FILE = "mesh.json"
+_SCHEME = re.compile(r"(dns|ipv4|ipv6):(//[^/]*/)?")
 
 
 @dataclass(frozen=True)
@@ -31,11 +33,15 @@ class Address:
         """Whether it cannot leave this machine."""
         if self.target.startswith("unix:"):
             return True
-        host = self.target.removeprefix("dns:///").rsplit(":", 1)[0].strip("[]")
-        try:
-            return ipaddress.ip_address(host).is_loopback
-        except ValueError:
-            return host == "localhost"
+        hosts = _SCHEME.sub("", self.target, count=1).split(",")
+        return all(_is_loopback(host.rpartition(":")[0].strip("[]")) for host in hosts)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def home(environ: Mapping[str, str] = os.environ) -> Path:

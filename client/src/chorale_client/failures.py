@@ -1,5 +1,6 @@
 """Turns what gRPC reports into a `ChoraleError`."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,8 @@ from chorale_client.errors import (
 
 QUOTA_WAIT_SECONDS_MAX = 30.0  # a longer wait is for the caller to decide
 DETAILS_KEY = "grpc-status-details-bin"
+# What gRPC itself says of a message over a bound of its own, on either side, without any details.
+_OVERSIZED = re.compile(r"(Sent|Received) message larger than max \((\d+) vs\. (\d+)\)")
 CODES = {code.value[0]: code.name for code in grpc.StatusCode}
 
 
@@ -28,7 +31,10 @@ def from_rpc(error: grpc.aio.AioRpcError, trace_id: str = "") -> ChoraleError:
     trailers = tuple(error.trailing_metadata() or ())
     status = _status(trailers)
     if status is None or CODES.get(status.code) != error.code().name:
-        status = status_pb2.Status(code=error.code().value[0], message=error.details() or "")
+        text = error.details() or ""
+        if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and (over := _OVERSIZED.search(text)):
+            return _oversized(over, "CLIENT: Received" in text, trace_id)
+        status = status_pb2.Status(code=error.code().value[0], message=text)
     return from_status(status, trace_id)
 
 
@@ -46,6 +52,22 @@ def from_status(status: status_pb2.Status, trace_id: str = "") -> ChoraleError:
         retry_after_seconds=details.retry_after_seconds,
         violations=details.violations,
         missing=details.missing,
+    )
+
+
+def _oversized(over: re.Match[str], is_answer: bool, trace_id: str) -> QuotaError:
+    """The error of a message that gRPC itself refused for its size."""
+    _, found, limit = over.groups()
+    what, remedy = (
+        ("answer", "Ask for less at once: a span, a smaller page.")
+        if is_answer
+        else ("request", "Send less in one message: sound in chunks of at most 1 MiB.")
+    )
+    return QuotaError(
+        f"The {what} has a message of {found} bytes; {limit} are allowed. {remedy}",
+        reason=f"{what.upper()}_TOO_LARGE",
+        metadata={"foundBytes": found, "limitBytes": limit, "remedy": remedy},
+        trace_id=trace_id,
     )
 
 

@@ -24,6 +24,7 @@ from chorale_mesh.secrets import kept_secret
 
 _START_SECONDS = 60.0
 _STOP_SECONDS = 20.0
+_VOLUMES_MAX = 100_000
 # Each listens on its port, and for gRPC on the twin TWIN_OFFSET above.
 _PARTS = ("s3", "master", "filer", "volume", "admin")
 
@@ -64,6 +65,11 @@ class EmbeddedObjects:
         return kept_secret(self._state / "secret-key")
 
     @property
+    def directory(self) -> Path:
+        """Where it keeps its bytes."""
+        return self._state / "data"
+
+    @property
     def child(self) -> Child | None:
         """The running server, if it was started."""
         return self._child
@@ -87,7 +93,7 @@ class EmbeddedObjects:
 
     def start(self) -> None:
         """Starts it; returns when it lists buckets and has kept a small object."""
-        (self._state / "data").mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._state.chmod(0o700)
         end_leftover(record_path(self._state, "objects"), signal.SIGTERM, _STOP_SECONDS)
         if (self._state / "ports.json").exists():
@@ -194,6 +200,10 @@ def _options(ports: Mapping[str, int]) -> list[str]:
         "-master.telemetry=false",
         "-admin.ui=false",
         "-webdav=false",
+        # By default as many as the free space held when last looked at, up to a minute ago:
+        # after a full disk was cleared, nothing could be stored until the next look.
+        f"-volume.max={_VOLUMES_MAX}",
+        "-volume.preStopSeconds=0",
         "-s3.port.iceberg=0",
         "-s3.port.lance=0",
         "-s3.autoCreateBucket=false",

@@ -97,6 +97,8 @@ class ObjectStorage:
     secret_key: str = field(repr=False)
     bucket: str = BUCKET
     secure: bool = False
+    directory: str = ""
+    """Where it keeps its bytes, when that is on this machine."""
 
 
 def installed_services() -> list[str]:

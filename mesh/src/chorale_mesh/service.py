@@ -125,7 +125,9 @@ class ServicePart:
 
 async def is_serving(address: str, service: str, timeout_seconds: float = 5.0) -> bool:
     """Whether a gRPC server says of itself that it serves."""
-    async with grpc.aio.insecure_channel(address) as channel:
+    # No proxy that the environment names knows the way to this machine's loopback.
+    direct = (("grpc.enable_http_proxy", 0),)
+    async with grpc.aio.insecure_channel(address, options=direct) as channel:
         try:
             answer = await health_pb2_grpc.HealthStub(channel).Check(
                 health_pb2.HealthCheckRequest(service=service), timeout=timeout_seconds
@@ -145,6 +147,7 @@ def _environment(
         "objects_endpoint": given.objects.endpoint,
         "objects_bucket": given.objects.bucket,
         "objects_secure": str(given.objects.secure).lower(),
+        "objects_directory": given.objects.directory,
         "drain_seconds": str(_DRAIN_SECONDS),
     }
     # Those it may call; whom it never calls it has no row for.

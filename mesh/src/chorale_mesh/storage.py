@@ -22,7 +22,12 @@ def described(embedded: EmbeddedObjects | None, url: str) -> ObjectStorage:
     """The object storage in use: the embedded one, or the one of a URL."""
     if embedded is None:
         return parse_objects_url(url)
-    return ObjectStorage(embedded.endpoint, embedded.access_key, embedded.secret_key)
+    return ObjectStorage(
+        embedded.endpoint,
+        embedded.access_key,
+        embedded.secret_key,
+        directory=str(embedded.directory),
+    )
 
 
 def require_bucket(objects: ObjectStorage) -> None:

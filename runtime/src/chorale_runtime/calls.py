@@ -89,6 +89,7 @@ class Policy:
     errors: ErrorTable
     max_calls: int
     max_deadline_seconds: float
+    max_message_bytes: int
     live: set[Call] = field(default_factory=set)
 
     def interrupt_all(self, reason: Exception) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import AsyncIterable, Callable, Iterable, Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ import grpc
 
 from chorale_runtime import caller, deadline, traces
 from chorale_runtime.identity import ON_BEHALF_OF, ON_BEHALF_OF_TIER
+from chorale_runtime.listening import is_loopback
 from chorale_runtime.settings import ServerSettings
 from chorale_runtime.tls import WatchedFiles
 
@@ -62,6 +64,8 @@ OPTIONS: Sequence[tuple[str, str | int]] = (
     ("grpc.max_reconnect_backoff_ms", 5_000),
     ("grpc.dns_min_time_between_resolutions_ms", 2_000),
 )
+
+_SCHEME = re.compile(r"(dns|ipv4|ipv6):(//[^/]*/)?")
 
 Request = AsyncIterable[Any] | Iterable[Any] | Any
 
@@ -210,11 +214,28 @@ def _dialler(
     settings: ServerSettings,
 ) -> Callable[[str, tuple[bytes, ...]], grpc.aio.Channel]:
     def dial(address: str, contents: tuple[bytes, ...]) -> grpc.aio.Channel:
+        options = options_for(address)
         if not settings.peer_ca_file:
-            return grpc.aio.insecure_channel(address, options=OPTIONS)
+            return grpc.aio.insecure_channel(address, options=options)
         authority, *own = contents
         key, chain = own or (None, None)
         credentials = grpc.ssl_channel_credentials(authority, key, chain)
-        return grpc.aio.secure_channel(address, credentials, options=OPTIONS)
+        return grpc.aio.secure_channel(address, credentials, options=options)
 
     return dial
+
+
+def options_for(address: str) -> Sequence[tuple[str, str | int]]:
+    """The channel arguments towards an address.
+
+    gRPC obeys `http_proxy` and its kin even for 127.0.0.1, where no proxy knows the way to.
+    Other addresses go as the environment says: `no_proxy` is there to leave a cluster's own out.
+    """
+    return (*OPTIONS, ("grpc.enable_http_proxy", 0)) if _is_local(address) else OPTIONS
+
+
+def _is_local(address: str) -> bool:
+    if address.startswith("unix:"):
+        return True
+    hosts = _SCHEME.sub("", address, count=1).split(",")
+    return all(is_loopback(host.rpartition(":")[0].strip("[]")) for host in hosts)

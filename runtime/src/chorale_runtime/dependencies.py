@@ -33,4 +33,7 @@ class StorageFull(Exception):
         self.retry_after_seconds = retry_after_seconds
 
     def __str__(self) -> str:
-        return f"The {self.dependency} has no room left; nothing was stored."
+        return (
+            f"No disk space is left for the {self.dependency}; nothing was stored. "
+            "Delete what is not needed, or add disk."
+        )

@@ -24,7 +24,7 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from grpc import StatusCode
 
-from chorale_runtime import dependencies, refusals, traces
+from chorale_runtime import dependencies, pages, refusals, traces
 from chorale_runtime.refusals import cut
 
 ErrorTable = Mapping[type[BaseException], tuple[StatusCode, str]]
@@ -43,6 +43,7 @@ _DESCRIPTION_BYTES_MAX = 150
 
 _OWN: Mapping[type[BaseException], Entry] = {
     refusals.RequestInvalid: (StatusCode.INVALID_ARGUMENT, "REQUEST_INVALID"),
+    refusals.RequestTooLarge: (StatusCode.RESOURCE_EXHAUSTED, "REQUEST_TOO_LARGE"),
     refusals.NotServed: (StatusCode.UNIMPLEMENTED, "NOT_SERVED"),
     refusals.NotReady: (StatusCode.UNAVAILABLE, "NOT_READY"),
     refusals.CallsFull: (StatusCode.RESOURCE_EXHAUSTED, "QUEUE_FULL"),
@@ -52,6 +53,7 @@ _OWN: Mapping[type[BaseException], Entry] = {
     refusals.CredentialsExpired: (StatusCode.UNAUTHENTICATED, "CREDENTIALS_EXPIRED"),
     refusals.CallForbidden: (StatusCode.PERMISSION_DENIED, "CALL_FORBIDDEN"),
     refusals.RateLimited: (StatusCode.RESOURCE_EXHAUSTED, "RATE_LIMITED"),
+    pages.PageTokenInvalid: (StatusCode.INVALID_ARGUMENT, "PAGE_TOKEN_INVALID"),
     dependencies.DependencyUnavailable: (StatusCode.UNAVAILABLE, "DEPENDENCY_UNAVAILABLE"),
     dependencies.StorageFull: (StatusCode.RESOURCE_EXHAUSTED, "STORAGE_FULL"),
     asyncio.CancelledError: (StatusCode.CANCELLED, "OPERATION_CANCELLED"),
@@ -67,7 +69,6 @@ _BY_NAME: Mapping[str, Entry] = {
     f"{_OPERATIONS}.OperationCancelled": (StatusCode.CANCELLED, "OPERATION_CANCELLED"),
     f"{_OPERATIONS}.OperationAbandoned": (StatusCode.ABORTED, "OPERATION_ABANDONED"),
     f"{_OPERATIONS}.RequestIdReused": (StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED"),
-    f"{_OPERATIONS}.PageTokenInvalid": (StatusCode.INVALID_ARGUMENT, "PAGE_TOKEN_INVALID"),
 }
 
 

@@ -17,7 +17,7 @@ from google.protobuf.message import Message
 
 from chorale_runtime.app import App, Service
 from chorale_runtime.calls import EOF, Call, Context, Method, Policy
-from chorale_runtime.refusals import NotServed
+from chorale_runtime.refusals import NotServed, RequestTooLarge
 from chorale_runtime.validation import RequestType
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
@@ -85,6 +85,7 @@ class _Around:
 
     def __init__(self, method: Method, policy: Policy, requests: RequestType) -> None:
         self._method, self._policy, self._read = method, policy, requests.read
+        self._bytes_max = policy.max_message_bytes
 
     def unary_unary(
         self, behaviour: Callable[[Message, Context], Awaitable[Message]]
@@ -127,7 +128,10 @@ class _Around:
 
     def _received(self, call: Call, raw: bytes) -> Message:
         call.messages_in += 1
-        call.bytes_in += len(raw)
+        size = len(raw)
+        call.bytes_in += size
+        if size > self._bytes_max:
+            raise RequestTooLarge(size, self._bytes_max)
         return self._read(raw)
 
     async def _requests(self, call: Call, context: Context) -> AsyncIterator[Message]:

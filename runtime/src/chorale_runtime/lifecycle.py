@@ -101,6 +101,7 @@ class Server:
             errors={},
             max_calls=settings.max_concurrent_calls,
             max_deadline_seconds=settings.max_deadline_seconds,
+            max_message_bytes=settings.max_message_bytes,
         )
         standing = App(name, (health.service(),))
         self.dispatch = Dispatch(self._policy, self._wrap(standing))

@@ -12,7 +12,7 @@ from collections.abc import (
     Sequence,
 )
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from typing import Any, Self, TypeVar
@@ -35,6 +35,7 @@ from chorale_runtime.objects_client import (
     raise_typed,
 )
 from chorale_runtime.objects_writer import PART_BYTES, Writer
+from chorale_runtime.settings import ServerSettings
 
 __all__ = [
     "ObjectExists",
@@ -73,6 +74,19 @@ class Objects:
         self._aborting: set[asyncio.Task[None]] = set()
 
     @classmethod
+    def of(cls, settings: ServerSettings) -> AbstractAsyncContextManager[Self]:
+        """Connect to the bucket that a service's settings name."""
+        return cls.open(
+            endpoint=settings.objects_endpoint,
+            public_endpoint=settings.objects_public_endpoint,
+            access_key=settings.objects_access_key,
+            secret_key=settings.objects_secret_key,
+            bucket=settings.objects_bucket,
+            secure=settings.objects_secure,
+            directory=settings.objects_directory,
+        )
+
+    @classmethod
     @asynccontextmanager
     async def open(
         cls,
@@ -85,16 +99,18 @@ class Objects:
         region: str = REGION,
         connections: int = 16,
         create_bucket: bool = True,
+        directory: str = "",
         wait_seconds: float | None = None,
     ) -> AsyncIterator[Self]:
         """Connect to `bucket`, making it if it is absent and `create_bucket` is set.
 
         Signed URLs point to `public_endpoint` ("host:port" or with a scheme; empty:
-        `endpoint`). Waits for a server that is not there yet for at most
-        `wait_seconds` (None: as long as it takes), saying so in the log.
+        `endpoint`). A server on this machine keeps its bytes in `directory`. Waits for
+        a server that is not there yet for at most `wait_seconds` (None: as long as it
+        takes), saying so in the log.
         """
         host, host_secure = _host(endpoint, secure)
-        inside = client(host, access_key, secret_key, host_secure, region, connections)
+        inside = client(host, access_key, secret_key, host_secure, region, connections, directory)
         host, host_secure = _host(public_endpoint or endpoint, secure)
         public = client(host, access_key, secret_key, host_secure, region, 1)
         objects = cls(inside, public, bucket, connections)

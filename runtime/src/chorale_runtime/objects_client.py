@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any, NoReturn, cast
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
@@ -17,6 +18,7 @@ from urllib3.exceptions import HTTPError, ReadTimeoutError
 from urllib3.util import Retry, Timeout
 
 from chorale_runtime.dependencies import DependencyUnavailable, StorageFull
+from chorale_runtime.disk import Disk
 
 DEPENDENCY = "objects"
 CONNECT_TIMEOUT_SECONDS = 2.0
@@ -81,6 +83,9 @@ class S3Client(Minio):
     Its `_execute` and `_build_headers` are not public; the law suite runs every
     use of them, and the SDK's version is pinned.
     """
+
+    disk: Disk | None = None
+    """Where the server keeps its bytes, when that is on this machine."""
 
     def _build_headers(
         self, host: str, headers: Any = None, body: Any = None, creds: Any = None
@@ -147,6 +152,8 @@ class S3Client(Minio):
         query: DictType,
     ) -> Stored:
         size_bytes = sum(len(part) for part in parts)
+        if self.disk:
+            self.disk.require_room(size_bytes)
         # Sent piece by piece as they came: joining them would copy every byte once more.
         headers["Content-Length"] = str(size_bytes)
         body = cast(bytes, list(parts))  # the SDK hands it on to urllib3, which takes both
@@ -156,10 +163,19 @@ class S3Client(Minio):
 
 
 def client(
-    endpoint: str, access_key: str, secret_key: str, secure: bool, region: str, connections: int
+    endpoint: str,
+    access_key: str,
+    secret_key: str,
+    secure: bool,
+    region: str,
+    connections: int,
+    directory: str = "",
 ) -> S3Client:
-    """Make a client of `connections` pooled connections; asks nothing of the server."""
-    return S3Client(
+    """Make a client of `connections` pooled connections; asks nothing of the server.
+
+    A server on this machine keeps its bytes in `directory`.
+    """
+    made = S3Client(
         endpoint=endpoint,
         access_key=access_key,
         secret_key=secret_key,
@@ -167,6 +183,8 @@ def client(
         region=region,  # given, so that nothing ever asks the server for it
         http_client=_http(connections),
     )
+    made.disk = Disk(DEPENDENCY, Path(directory)) if directory else None
+    return made
 
 
 def raise_typed(error: Exception, key: str) -> NoReturn:

@@ -99,21 +99,31 @@ class Processes:
         threads: int = 1,
         waiting_max: int = 64,
         devices: Sequence[str] = (),
+        warm: Callable[[], object] | None = None,
     ) -> AsyncIterator[Self]:
         """Start `count` processes, and one per device, each with `preload` imported.
 
         A process uses `threads` threads, so `count * threads` should be the CPU quota.
         `devices` are names like `cuda:0`; only that device's process can see it, so two
-        runs never share one. At most `waiting_max` runs wait for each kind.
+        runs never share one. At most `waiting_max` runs wait for each kind. `warm` is run once
+        in every CPU process, to import and compile what work will need; nobody waits for it.
         """
         lanes = {CPU: _Lane(CPU, count, preload, threads, waiting_max)}
         for device in devices:
             lanes[device] = _Lane(device, 1, preload, threads, waiting_max)
+        processes = cls(lanes)
+        warming = None
         try:
             for lane in lanes.values():
                 lane.start()
-            yield cls(lanes)
+            if warm is not None:
+                each = (processes.run(warm) for _ in range(count))
+                # What goes wrong here goes wrong in the work too, which will say so.
+                warming = asyncio.gather(*each, return_exceptions=True)
+            yield processes
         finally:
+            if warming is not None:
+                warming.cancel()
             await asyncio.gather(*(lane.close() for lane in lanes.values()))
 
     @property

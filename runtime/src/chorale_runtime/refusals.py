@@ -2,6 +2,7 @@
 
 Refusal
  +-- RequestInvalid        the request breaks a rule of the contract
+ +-- RequestTooLarge       one message has more bytes than the server takes
  +-- NotServed             nothing here answers this method
  +-- NotReady              starting or draining
  +-- CallsFull             too many calls in flight
@@ -66,6 +67,20 @@ class RequestInvalid(Refusal):
             if bad.ByteSize() > _VIOLATIONS_BYTES_MAX:
                 break
         return (bad,)
+
+
+class RequestTooLarge(Refusal):
+    """One message has more bytes than the server takes."""
+
+    def __init__(self, found_bytes: int, limit_bytes: int) -> None:
+        super().__init__(found_bytes, limit_bytes)
+        self.found_bytes, self.limit_bytes = found_bytes, limit_bytes
+
+    def __str__(self) -> str:
+        return (
+            f"A message of {self.found_bytes} bytes is too large: {self.limit_bytes} are allowed."
+            " Send sound in chunks of at most 1 MiB, long lists in several calls."
+        )
 
 
 class NotServed(Refusal):

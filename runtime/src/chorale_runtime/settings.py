@@ -80,6 +80,11 @@ class ServerSettings:
     objects_secret_key: str = setting("", secret=True, help="The S3 secret key.")
     objects_bucket: str = setting("chorale", help="The bucket that the mesh shares.")
     objects_secure: bool = setting(False, help="Whether the S3 API is spoken over TLS.")
+    objects_directory: str = setting(
+        "",
+        help="Where the S3 server keeps its bytes, when that is on this machine: writes are "
+        "refused while its disk is nearly full. Empty: elsewhere.",
+    )
 
     tls_cert_file: str = setting(
         "", help="The server's certificate chain, PEM. Read again when it changes."

@@ -7,7 +7,7 @@ from importlib import resources
 import numpy as np
 import pytest
 import soundfile
-from chorale_ingest import overview, pages, resampling, samples, tiers, wave
+from chorale_ingest import overview, resampling, samples, tiers, wave
 from chorale_ingest.samples import Encoding, Layout
 from hypothesis import given
 from hypothesis import strategies as st
@@ -126,19 +126,6 @@ def test_a_wave_beyond_4_gib_is_rf64() -> None:
     assert head.startswith(b"RF64\xff\xff\xff\xff")
     assert int.from_bytes(head[28:36], "little") == 8 << 30
     assert int.from_bytes(head[20:28], "little") == len(head) - 8 + (8 << 30)
-
-
-@given(text=st.text(max_size=200))
-def test_no_token_but_its_own_opens_a_list(text: str) -> None:
-    """Whatever a token is made of, it is read or refused, never believed."""
-    wanted = pages.Filter(tags=("a",))
-    if text:
-        with pytest.raises(pages.PageTokenInvalid):
-            pages.before_sequence("p", wanted, text)
-    token = pages.token("p", wanted, 17)
-    assert pages.before_sequence("p", wanted, token) == 17
-    with pytest.raises(pages.PageTokenInvalid):
-        pages.before_sequence("q", wanted, token)
 
 
 def test_the_tiers_that_come_along_are_whole() -> None:

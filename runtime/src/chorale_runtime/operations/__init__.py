@@ -17,7 +17,6 @@ from chorale_runtime.operations.errors import (
     OperationAbandoned,
     OperationCancelled,
     OperationNotFound,
-    PageTokenInvalid,
     RequestIdReused,
 )
 from chorale_runtime.operations.operations import Operations
@@ -31,7 +30,6 @@ __all__ = [
     "OperationCancelled",
     "OperationNotFound",
     "Operations",
-    "PageTokenInvalid",
     "Policy",
     "RequestIdReused",
     "Work",

@@ -1,6 +1,7 @@
 """What can go wrong with an operation as such, whatever its work is."""
 
 from chorale_runtime.errors import RUNTIME_ERRORS, ErrorTable
+from chorale_runtime.pages import PageTokenInvalid
 
 
 class OperationNotFound(Exception):
@@ -48,13 +49,6 @@ class RequestIdReused(Exception):
             f"The request_id {self.request_id!r} was used for {self.operation}, whose request"
             " was a different one; draw a new UUID."
         )
-
-
-class PageTokenInvalid(Exception):
-    """The page token is not one that this list gave for these parameters."""
-
-    def __str__(self) -> str:
-        return "The page token is not one that this list gave; start from the first page."
 
 
 # The runtime's table tells these already; here for a service that states all it can answer.

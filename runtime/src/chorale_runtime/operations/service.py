@@ -43,8 +43,8 @@ class LongRunningServicer(longrunning_grpc.OperationsServicer):  # type: ignore[
             raise RequestInvalid([FieldViolation("name", "operations.name", message)])
         wanted, size = Filter.parse(request.filter), page_size(request.page_size)
         owner = caller.current().principal
-        parameters = f"{owner}\n{request.filter}"
-        after = Cursor.parse(request.page_token, parameters)
+        parameters = owner, request.filter
+        after = Cursor.parse(request.page_token, *parameters)
         # One more than wanted says whether there is a next page.
         found = await self._store.list(owner, wanted, after, size + 1)
         response = longrunning_pb.ListOperationsResponse(
@@ -52,7 +52,7 @@ class LongRunningServicer(longrunning_grpc.OperationsServicer):  # type: ignore[
         )
         if len(found) > size:
             last = found[size - 1]
-            response.next_page_token = Cursor(last.create_time, last.id).token(parameters)
+            response.next_page_token = Cursor(last.create_time, last.id).token(*parameters)
         return response
 
     async def CancelOperation(self, request: Any, context: Any) -> Any:

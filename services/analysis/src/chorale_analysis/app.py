@@ -1,9 +1,8 @@
 """Wiring: the only place that constructs."""
 
-import asyncio
 import os
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from importlib import resources
 
 from chorale.analysis.v1 import (
@@ -15,6 +14,7 @@ from chorale.analysis.v1 import (
 from chorale.ingest.v1 import ingest_service_pb2_grpc
 from chorale_audio.reader import AudioReader
 from chorale_audio.source import Store
+from chorale_runtime.answers import Answers
 from chorale_runtime.app import App, Service
 from chorale_runtime.channels import channel
 from chorale_runtime.database import Database
@@ -32,7 +32,6 @@ from chorale_analysis.servicer import (
     Checks,
 )
 from chorale_analysis.settings import Settings
-from chorale_analysis.store import Answers
 
 NAME = "analysis"
 
@@ -41,14 +40,13 @@ NAME = "analysis"
 async def build(settings: Settings) -> AsyncIterator[App]:
     """Opens what analysis stands on, and yields the app."""
     migrations = resources.files("chorale_analysis") / "migrations"
-    store = _store(settings)
+    store = Store.of(settings)
     async with AsyncExitStack() as opened:
         enter = opened.enter_async_context
         database = await enter(Database.open(settings.database_url, NAME, migrations))
-        objects = await enter(_objects(store, settings))
-        processes = await enter(Processes.open(settings.processes or os.cpu_count() or 1))
-        warming = asyncio.create_task(worker.warm_up(processes))
-        opened.callback(warming.cancel)
+        objects = await enter(Objects.of(settings))
+        count = settings.processes or os.cpu_count() or 1
+        processes = await enter(Processes.open(count, warm=worker.warm))
         ingest = ingest_service_pb2_grpc.IngestServiceStub(
             await enter(channel(settings.ingest_address, settings))
         )
@@ -79,27 +77,6 @@ async def build(settings: Settings) -> AsyncIterator[App]:
             errors=ERRORS,
             probes={"database": database.probe, "objects": objects.probe},
         )
-
-
-def _store(settings: Settings) -> Store:
-    return Store(
-        endpoint=settings.objects_endpoint,
-        access_key=settings.objects_access_key,
-        secret_key=settings.objects_secret_key,
-        bucket=settings.objects_bucket,
-        secure=settings.objects_secure,
-    )
-
-
-def _objects(store: Store, settings: Settings) -> AbstractAsyncContextManager[Objects]:
-    return Objects.open(
-        endpoint=store.endpoint,
-        public_endpoint=settings.objects_public_endpoint,
-        access_key=store.access_key,
-        secret_key=store.secret_key,
-        bucket=store.bucket,
-        secure=store.secure,
-    )
 
 
 def _works(works: AnalysisWorks, settings: Settings) -> dict[str, Work]:

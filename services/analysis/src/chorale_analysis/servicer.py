@@ -15,18 +15,18 @@ from chorale.engines.v1 import engine_pb2
 from chorale_audio.failures import AUDIO_ERRORS
 from chorale_audio.reader import AudioReader
 from chorale_audio.source import Source
+from chorale_runtime.answers import Answers
 from chorale_runtime.calls import Context
 from chorale_runtime.errors import ErrorTable
 from chorale_runtime.operations import ERRORS as OPERATION_ERRORS
 from chorale_runtime.operations import Job, Operations, Work
+from chorale_runtime.pages import page
 from google.longrunning import operations_pb2
 from google.protobuf.message import Message
 from grpc import StatusCode
 
 from chorale_analysis import engines, listening, messages, rhythm, tonality, worker
 from chorale_analysis.engines import Engine
-from chorale_analysis.pages import PageTokenInvalid, page
-from chorale_analysis.store import Answers
 
 TRACK_BEATS = "chorale.analysis.v1.AnalysisService/TrackBeats"
 DETECT_KEY = "chorale.analysis.v1.AnalysisService/DetectKey"
@@ -41,7 +41,6 @@ ERRORS: ErrorTable = {
     engines.EngineUnavailable: (StatusCode.FAILED_PRECONDITION, "ENGINE_UNAVAILABLE"),
     engines.EngineNoncommercial: (StatusCode.FAILED_PRECONDITION, "ENGINE_NONCOMMERCIAL"),
     messages.SettingUnsupported: (StatusCode.INVALID_ARGUMENT, "SETTING_UNSUPPORTED"),
-    PageTokenInvalid: (StatusCode.INVALID_ARGUMENT, "PAGE_TOKEN_INVALID"),
 }
 
 # Measured here on one core: CPU seconds per second of audio, and what starting costs.

@@ -1,12 +1,9 @@
 """Music off the event loop: what runs in the process pool."""
 
-import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 from chorale_audio.source import Source
-from chorale_runtime.processes import ProcessDied, Processes, QueueFull
 
 from chorale_analysis.listening import SILENCE_DBFS, Silent
 from chorale_analysis.rhythm import Rhythm, RhythmSettings
@@ -29,13 +26,8 @@ class Listener(Protocol):
 # Music is imported where it runs: scipy and numba take longer to import than the service to start.
 
 
-async def warm_up(processes: Processes) -> None:
-    """Has every process of the pool import and compile what it will need; starting waits not."""
-    with suppress(ProcessDied, QueueFull):  # the work itself will say so
-        await asyncio.gather(*(processes.run(_warm) for _ in range(processes.count)))
-
-
-def _warm() -> None:
+def warm() -> None:
+    """Imports and compiles what work will need."""
     import numpy as np
 
     from chorale_analysis import beats, key, state_space  # noqa: F401 - imported for its own sake

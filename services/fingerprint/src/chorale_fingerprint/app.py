@@ -1,7 +1,7 @@
 """Wiring: the only place that constructs."""
 
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from importlib import resources
 
 from chorale.fingerprint.v1 import (
@@ -35,11 +35,11 @@ QUEUE = "fingerprint.cpu"
 async def build(settings: Settings) -> AsyncIterator[App]:
     """Opens what fingerprint stands on, and yields the app."""
     migrations = resources.files("chorale_fingerprint") / "migrations"
-    sound = _sound(settings)
+    sound = AudioStore.of(settings)
     async with AsyncExitStack() as opened:
         enter = opened.enter_async_context
         database = await enter(Database.open(settings.database_url, NAME, migrations))
-        objects = await enter(_objects(sound, settings))
+        objects = await enter(Objects.of(settings))
         processes = await enter(Processes.open(settings.processes, worker.PRELOAD))
         ingest = ingest_service_pb2_grpc.IngestServiceStub(
             await enter(channel(settings.ingest_address, settings))
@@ -74,27 +74,6 @@ async def build(settings: Settings) -> AsyncIterator[App]:
             errors=servicer.ERRORS,
             probes={"database": database.probe, "objects": objects.probe},
         )
-
-
-def _sound(settings: Settings) -> AudioStore:
-    return AudioStore(
-        endpoint=settings.objects_endpoint,
-        access_key=settings.objects_access_key,
-        secret_key=settings.objects_secret_key,
-        bucket=settings.objects_bucket,
-        secure=settings.objects_secure,
-    )
-
-
-def _objects(sound: AudioStore, settings: Settings) -> AbstractAsyncContextManager[Objects]:
-    return Objects.open(
-        endpoint=sound.endpoint,
-        public_endpoint=settings.objects_public_endpoint,
-        access_key=sound.access_key,
-        secret_key=sound.secret_key,
-        bucket=sound.bucket,
-        secure=sound.secure,
-    )
 
 
 def _works(works: FingerprintWorks, settings: Settings) -> dict[str, Work]:

@@ -24,16 +24,7 @@ async def build(settings: Settings) -> AsyncIterator[App]:
     async with AsyncExitStack() as opened:
         enter = opened.enter_async_context
         database = await enter(Database.open(settings.database_url, NAME, migrations))
-        objects = await enter(
-            Objects.open(
-                endpoint=settings.objects_endpoint,
-                public_endpoint=settings.objects_public_endpoint,
-                access_key=settings.objects_access_key,
-                secret_key=settings.objects_secret_key,
-                bucket=settings.objects_bucket,
-                secure=settings.objects_secure,
-            )
-        )
+        objects = await enter(Objects.of(settings))
         operations = await enter(
             Operations.open(
                 database,

@@ -6,13 +6,13 @@ from chorale.generation.v1 import (
     models_pb2,
     tracks_pb2,
 )
-from chorale_runtime import caller
+from chorale_runtime import caller, pages
 from chorale_runtime.calls import Context
 from chorale_runtime.errors import ErrorTable
 from google.longrunning import operations_pb2
 from grpc import StatusCode
 
-from chorale_generation import engines, messages, pages
+from chorale_generation import engines, messages
 from chorale_generation.engines import EngineNoncommercial, EngineUnavailable, EngineUnknown
 from chorale_generation.store import ModelNotFound, Store
 

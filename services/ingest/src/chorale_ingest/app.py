@@ -39,7 +39,7 @@ async def build(settings: Settings) -> AsyncIterator[App]:
     allowed = tiers.parse(_tiers_text(settings))
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(_database(settings))
-        objects = await stack.enter_async_context(_objects(settings))
+        objects = await stack.enter_async_context(Objects.of(settings))
         decoders = await stack.enter_async_context(_decoders(settings))
         catalogue = Catalogue(database, objects, settings.audio_lifetime_seconds)
         uploads = Uploads(database, objects, settings.upload_lifetime_seconds)
@@ -89,17 +89,6 @@ def _database(settings: Settings) -> AbstractAsyncContextManager[Database]:
         settings.database_url,
         schema="ingest",
         migrations=resources.files("chorale_ingest") / "migrations",
-    )
-
-
-def _objects(settings: Settings) -> AbstractAsyncContextManager[Objects]:
-    return Objects.open(
-        endpoint=settings.objects_endpoint,
-        public_endpoint=settings.objects_public_endpoint,
-        access_key=settings.objects_access_key,
-        secret_key=settings.objects_secret_key,
-        bucket=settings.objects_bucket,
-        secure=settings.objects_secure,
     )
 
 

@@ -11,7 +11,7 @@ from google.api import httpbody_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from chorale_ingest import overview
-from chorale_ingest.pages import Filter
+from chorale_ingest.filter import Filter
 from chorale_ingest.samples import Encoding
 from chorale_ingest.sounds import (
     Claim,

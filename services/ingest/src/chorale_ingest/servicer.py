@@ -15,13 +15,13 @@ from chorale.ingest.v1 import (
     upload_pb2,
     usage_pb2,
 )
-from chorale_runtime import caller
+from chorale_runtime import caller, pages
 from chorale_runtime.errors import ErrorTable
 from chorale_runtime.refusals import CallForbidden, NotServed
 from google.api import httpbody_pb2
 from grpc import StatusCode
 
-from chorale_ingest import messages, pages, sounds
+from chorale_ingest import messages, sounds
 from chorale_ingest.decoded import AudioTooLong, Undecodable
 from chorale_ingest.engines import Engine
 from chorale_ingest.sounds import Entry, digest_in
@@ -189,14 +189,14 @@ class IngestServicer(ingest_service_pb2_grpc.IngestServiceServicer):
         """Lists the caller's audio, newest first."""
         owner, _ = self._who()
         wanted = messages.wanted_list(request)
-        before = pages.before_sequence(owner, wanted, request.page_token)
+        before = pages.position(request.page_token, owner, wanted)
         size = pages.size(request.page_size)
         found = await self._catalogue.page(owner, wanted, before, size + 1)
         shown = found[:size]
         more = len(found) > size
         return audio_pb2.ListAudioResponse(
             audio=[_told(entry) for entry in shown],
-            next_page_token=pages.token(owner, wanted, shown[-1].sequence) if more else "",
+            next_page_token=pages.token(shown[-1].sequence, owner, wanted) if more else "",
         )
 
     async def UpdateAudio(

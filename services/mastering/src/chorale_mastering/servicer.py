@@ -12,10 +12,12 @@ from chorale.mastering.v1 import (
 from chorale_audio.failures import AUDIO_ERRORS
 from chorale_audio.reader import AudioReader
 from chorale_audio.source import Source
+from chorale_runtime.answers import Answers
 from chorale_runtime.calls import Context
 from chorale_runtime.errors import ErrorTable
 from chorale_runtime.operations import ERRORS as OPERATION_ERRORS
 from chorale_runtime.operations import Job, Operations, Work
+from chorale_runtime.pages import page
 from google.longrunning import operations_pb2
 from google.protobuf.message import Message
 from grpc import StatusCode
@@ -23,8 +25,6 @@ from grpc import StatusCode
 from chorale_mastering import engines, messages, worker
 from chorale_mastering.engines import Engine
 from chorale_mastering.loudness import NotFinite, TooShort, require_window
-from chorale_mastering.pages import PageTokenInvalid, page
-from chorale_mastering.store import Answers
 
 MEASURE = "chorale.mastering.v1.MasteringService/MeasureLoudness"
 
@@ -36,7 +36,6 @@ ERRORS: ErrorTable = {
     engines.EngineUnknown: (StatusCode.INVALID_ARGUMENT, "ENGINE_UNKNOWN"),
     messages.LayoutMismatch: (StatusCode.INVALID_ARGUMENT, "SETTING_UNSUPPORTED"),
     messages.StreamOutOfOrder: (StatusCode.INVALID_ARGUMENT, "STREAM_OUT_OF_ORDER"),
-    PageTokenInvalid: (StatusCode.INVALID_ARGUMENT, "PAGE_TOKEN_INVALID"),
     worker.FramesTorn: (StatusCode.INVALID_ARGUMENT, "FRAMES_INVALID"),
     worker.SoundTooLong: (StatusCode.FAILED_PRECONDITION, "AUDIO_TOO_LONG"),
 }

@@ -3,12 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from chorale_audio.encoding import Encoding
 from chorale_audio.source import Source
-from chorale_runtime.processes import ProcessDied, Processes, QueueFull
+from chorale_runtime.processes import QueueFull
 
 from chorale_mastering.loudness import Loudness, Reading
 
@@ -50,13 +50,8 @@ class SoundTooLong(Exception):
 # Music is imported where it runs: numba alone takes longer to import than the service to start.
 
 
-async def warm_up(processes: Processes) -> None:
-    """Has every process of the pool import and compile what it will need; starting waits not."""
-    with suppress(ProcessDied, QueueFull):  # the work itself will say so
-        await asyncio.gather(*(processes.run(_warm) for _ in range(processes.count)))
-
-
-def _warm() -> None:
+def warm() -> None:
+    """Imports and compiles what work will need."""
     import numpy as np
 
     from chorale_mastering.meter import Meter

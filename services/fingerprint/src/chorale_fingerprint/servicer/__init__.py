@@ -11,7 +11,7 @@ from chorale.fingerprint.v1 import (
 )
 from chorale_audio.failures import AUDIO_ERRORS
 from chorale_audio.reader import AudioReader
-from chorale_runtime import caller
+from chorale_runtime import caller, pages
 from chorale_runtime.calls import Context
 from chorale_runtime.errors import ErrorTable
 from chorale_runtime.operations import Operations, Work
@@ -19,7 +19,7 @@ from google.longrunning import operations_pb2
 from google.protobuf.message import Message
 from grpc import StatusCode
 
-from chorale_fingerprint import engines, messages, pages
+from chorale_fingerprint import engines, messages
 from chorale_fingerprint.codes import LibraryMissing
 from chorale_fingerprint.engines import Engine, EngineUnknown
 from chorale_fingerprint.matching import MINIMUM_CODES, NotDistinctive, TooShort, require_length

@@ -12,7 +12,7 @@ from chorale_runtime.database import Connection, Database
 from chorale_runtime.objects import Objects
 from psycopg.sql import SQL
 
-from chorale_ingest.pages import Filter
+from chorale_ingest.filter import Filter
 from chorale_ingest.samples import Encoding
 from chorale_ingest.sounds import (
     AudioNotFound,

@@ -1,11 +1,22 @@
-"""Answers that were given before: kept under what was asked, for a while."""
+"""Answers that were given before: kept under what was asked, for a while.
+
+The service's own migrations make the table:
+
+    CREATE TABLE answers (
+        key bytea PRIMARY KEY,
+        answer bytea NOT NULL,
+        expire_time timestamptz NOT NULL
+    );
+    CREATE INDEX answers_expire_time ON answers (expire_time);
+"""
 
 import hashlib
 from collections.abc import Iterable
 from typing import TypeVar
 
-from chorale_runtime.database import Database
 from google.protobuf.message import Message
+
+from chorale_runtime.database import Database
 
 M = TypeVar("M", bound=Message)
 
