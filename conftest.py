@@ -5,6 +5,8 @@ import os
 # gRPC's fork handlers may hang a child that is about to exec; read when gRPC is first imported.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
+import importlib.util
+import re
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,10 +17,37 @@ from chorale_mesh.objects import EmbeddedObjects
 from chorale_mesh.postgres import EmbeddedPostgres
 from minio import Minio
 
+ROOT = Path(__file__).resolve().parent
+SERVICES = {folder.name for folder in (ROOT / "services").iterdir() if folder.is_dir()}
+ABSENT = {name for name in SERVICES if importlib.util.find_spec(f"chorale_{name}") is None}
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--fuzz-count`: how many random requests each RPC gets."""
     parser.addoption("--fuzz-count", type=int, default=200)
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Leaves out the tests of services that are not set up; the summary tells of them."""
+    if collection_path.is_dir():
+        parts = collection_path.relative_to(ROOT).parts
+        is_left_out = parts[:1] == ("services",) and bool(ABSENT.intersection(parts[1:2]))
+    elif collection_path.suffix != ".py":
+        return None
+    else:
+        imports = re.findall(r"^(?:from|import) chorale_(\w+)", collection_path.read_text(), re.M)
+        is_left_out = bool(ABSENT.intersection(imports))
+    return is_left_out or None
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says loudly which services' tests did not run."""
+    if ABSENT:
+        terminalreporter.section("NOT TESTED", sep="!", red=True)
+        terminalreporter.line(
+            f"{', '.join(sorted(ABSENT))}: not set up here, so nothing that needs them ran. "
+            "`make setup` sets up everything."
+        )
 
 
 @pytest.fixture(scope="session")
@@ -69,7 +98,7 @@ def bucket(object_server: EmbeddedObjects) -> str:
 @pytest.fixture(scope="session")
 def testdata() -> Path:
     """The folder with published truth; tests that need it are skipped, loudly, without it."""
-    folder = Path(__file__).resolve().parent.parent / "shared" / "testdata"
+    folder = ROOT.parent / "shared" / "testdata"
     if not folder.is_dir():
         pytest.skip(f"NOT MEASURED: the test material at {folder} is absent")
     return folder

@@ -1,10 +1,8 @@
 """The mesh is found where the caller says, else where the environment says, else in mesh.json."""
 
-import asyncio
 import json
 from pathlib import Path
 
-import grpc
 import pytest
 from chorale_client import AsyncChorale, MeshNotFoundError, RequestError, addresses
 from chorale_client.services import SERVICES
@@ -100,21 +98,6 @@ def test_loopback_is_known_for_what_it_is() -> None:
     ]
     assert all(addresses.parse(text, "").is_local for text in local)
     assert not any(addresses.parse(text, "").is_local for text in remote)
-
-
-async def test_a_proxy_for_the_world_is_none_for_loopback(
-    served: Served, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With proxies in the environment that nobody serves, the local mesh still answers."""
-    for name in ("grpc_proxy", "https_proxy", "http_proxy"):
-        monkeypatch.setenv(name, "http://127.0.0.1:1")
-    for address in (served.address, f"{served.address},{served.address}"):
-        async with AsyncChorale(address, patience=PATIENCE) as chorale:
-            assert (await chorale.usage()).principal == "local"
-    # gRPC does heed these variables: without the option the same address is out of reach.
-    async with grpc.aio.insecure_channel(served.address) as channel:
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(channel.channel_ready(), 0.5)
 
 
 async def test_a_mesh_that_nobody_named_says_how_to_start_one(

@@ -304,6 +304,26 @@ async def test_calls_over_the_bound_are_refused() -> None:
     }
 
 
+async def test_one_connection_has_so_many_calls_in_flight() -> None:
+    """Those beyond the bound wait at the client and are served when one ends: none fails."""
+    release, inside = asyncio.Event(), 0
+
+    async def wait(*_: Any) -> None:
+        nonlocal inside
+        inside += 1
+        await release.wait()
+
+    settings = ServerSettings(max_concurrent_streams=2, drain_seconds=0.2)
+    async with serving(Songs(before=wait), settings) as running:
+        await running.channel.channel_ready()
+        held = [asyncio.create_task(running.stubs.call("unary_unary", timeout=5)) for _ in range(5)]
+        await asyncio.sleep(0.3)
+        assert inside == 2
+        release.set()
+        await asyncio.gather(*held)
+    assert inside == 5
+
+
 async def test_a_method_the_servicer_lacks_is_not_served() -> None:
     """In the contract, but not in this build: UNIMPLEMENTED/NOT_SERVED, in any cardinality."""
     async with serving() as running:

@@ -109,6 +109,8 @@ async def test_a_proxy_for_the_world_is_none_for_loopback(monkeypatch: pytest.Mo
     """With proxies in the environment that nobody serves, services still reach each other."""
     for name in ("grpc_proxy", "https_proxy", "http_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
+    for name in ("no_grpc_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
     async with serving(channel=channels.channel) as running:
         await running.stubs.call("unary_unary", timeout=5)
         # gRPC does heed these variables: without the option the same address is out of reach.

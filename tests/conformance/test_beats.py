@@ -16,6 +16,8 @@ from chorale_analysis.rhythm import Rhythm, RhythmSettings
 from chorale_analysis.spectra import RATE_HZ
 from material import Piece, pieces
 
+pytestmark = pytest.mark.xdist_group("beats")  # what is heard is heard once
+
 FLOORS = {"F": 0.74, "CMLt": 0.58, "AMLt": 0.68, "Acc1": 0.60, "Acc2": 0.74}
 
 # Confidence must mean something: of the pieces whose tempo it calls surer than even, the beats are

@@ -16,6 +16,8 @@ from chorale_analysis.spectra import RATE_HZ
 from chorale_analysis.tonality import KeySettings, Tonality
 from material import Piece, pieces
 
+pytestmark = pytest.mark.xdist_group("keys")  # what is heard is heard once
+
 MIREX_FLOOR = 0.90
 TUNING_TOLERANCE_CENTS = 8.0
 

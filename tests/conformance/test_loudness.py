@@ -19,6 +19,8 @@ from chorale_mastering.loudness import Loudness
 from chorale_mastering.meter import Meter
 from signals import Signal
 
+pytestmark = pytest.mark.xdist_group("loudness")  # what is heard is heard once
+
 RATE_HZ = 48000
 LOUDNESS_TOLERANCE_LU = 0.1
 RANGE_TOLERANCE_LU = 1.0

@@ -47,6 +47,7 @@ ANSWERED_BY_ANY_CALL = {
     "CREDENTIALS_EXPIRED",
     "CALL_FORBIDDEN",
     "RATE_LIMITED",
+    "REQUEST_TOO_LARGE",
     "DEADLINE_EXCEEDED",
     # Operations end with these, whichever RPC started them.
     "OPERATION_CANCELLED",

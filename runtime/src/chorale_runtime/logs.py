@@ -171,7 +171,13 @@ def setup(service: str, level: str, stream: TextIO | None = None) -> None:
     root.setLevel(level.upper())
     # grpc tells of every bad request and broken connection; the call's own line says it better.
     logging.getLogger("grpc").setLevel(max(logging.ERROR, root.level))
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_is_news)
     logging.getLogger("asyncio").setLevel(max(logging.WARNING, root.level))
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """An answer that cannot be sent, because its caller has gone, is no error of ours."""
+    return "ExecuteBatchError raised in core" not in record.getMessage()
 
 
 def flush() -> None:

@@ -35,6 +35,7 @@ THREAD_VARIABLES = (
     "VECLIB_MAXIMUM_THREADS",
 )
 REAP_SECONDS = 5.0
+WARM_AFTER_SECONDS = 1.0  # serving comes first: it would wait for the same cores
 
 T = TypeVar("T")
 
@@ -106,7 +107,7 @@ class Processes:
         A process uses `threads` threads, so `count * threads` should be the CPU quota.
         `devices` are names like `cuda:0`; only that device's process can see it, so two
         runs never share one. At most `waiting_max` runs wait for each kind. `warm` is run once
-        in every CPU process, to import and compile what work will need; nobody waits for it.
+        in every CPU process, a moment later, to import and compile what work will need.
         """
         lanes = {CPU: _Lane(CPU, count, preload, threads, waiting_max)}
         for device in devices:
@@ -117,9 +118,7 @@ class Processes:
             for lane in lanes.values():
                 lane.start()
             if warm is not None:
-                each = (processes.run(warm) for _ in range(count))
-                # What goes wrong here goes wrong in the work too, which will say so.
-                warming = asyncio.gather(*each, return_exceptions=True)
+                warming = asyncio.create_task(processes._warm(warm))
             yield processes
         finally:
             if warming is not None:
@@ -151,6 +150,11 @@ class Processes:
             return result
         finally:
             lane.give_back(process)
+
+    async def _warm(self, warm: Callable[[], object]) -> None:
+        await asyncio.sleep(WARM_AFTER_SECONDS)
+        # What goes wrong here goes wrong in the work too, which will say so.
+        await asyncio.gather(*(self.run(warm) for _ in range(self.count)), return_exceptions=True)
 
 
 def takes_progress(function: Callable[..., object]) -> bool:

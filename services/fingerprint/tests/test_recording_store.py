@@ -14,7 +14,7 @@ from chorale_audio.source import Store as AudioStore
 from chorale_fingerprint import matching
 from chorale_fingerprint.servicer.enrolling import Enroller, identity_of, new_recording
 from chorale_fingerprint.servicer.searching import Searcher
-from chorale_fingerprint.store import Enrolled, Recording, ShelfChanged, Store, Stretch
+from chorale_fingerprint.store.recordings import Enrolled, Recording, ShelfChanged, Store, Stretch
 from chorale_runtime.database import Database
 
 SCHEMA = "recording_store_tests"

@@ -12,6 +12,7 @@ import grpc
 import jwt
 import numpy as np
 import pytest
+from chorale.audio.v1 import audio_pb2 as format_pb2
 from chorale.ingest.v1 import (
     audio_pb2,
     reading_pb2,
@@ -93,12 +94,26 @@ async def _undecodable(ingest: Ingest) -> None:
     await ingest.store(b"no sound at all")
 
 
+async def _too_short(ingest: Ingest) -> None:
+    free = ingest.other(tier="free")
+    audio = await free.store(song(202))
+    span = format_pb2.FrameSpan(frame_count=1)
+    await free.CutAudio(audio_pb2.CutAudioRequest(name=audio.name, span=span))
+
+
+async def _import(ingest: Ingest) -> None:
+    key = f"imports/{ingest.principal}/nothing"
+    await ingest.ImportObject(upload_pb2.ImportObjectRequest(key=key, request_id=str(uuid.uuid4())))
+
+
 PROVOCATIONS: dict[str, Provocation] = {
     "AudioExists": _audio_exists,
     "AudioNotFound": lambda ingest: ingest.get(NOTHING),
     "AudioTooLarge": lambda ingest: ingest.start(1 << 40),
     "AudioTooLong": _too_long,
+    "AudioTooShort": _too_short,
     "ChecksumMismatch": _mismatch,
+    "ImportNotFound": _import,
     "PageTokenInvalid": lambda ingest: ingest.ListAudio(audio_pb2.ListAudioRequest(page_token="x")),
     "PrivacyForbidden": lambda ingest: ingest.other(tier="free").start(
         1000, details=upload_pb2.AudioDetails(privacy=audio_pb2.PRIVACY_PRIVATE)
@@ -198,17 +213,6 @@ class _Bearer(Ingest):
     def __init__(self, channel: grpc.aio.Channel, token: str) -> None:
         super().__init__(channel)
         self._metadata = [("authorization", f"Bearer {token}")]
-
-
-async def test_what_is_not_built_yet_is_not_served(ingest: Ingest) -> None:
-    """Calls of the contract that this build does not answer say so."""
-    preview = ingest.GetPreview(reading_pb2.GetPreviewRequest(audio=NOTHING))
-    for call in (
-        anext(aiter(preview)),
-        ingest.CutAudio(audio_pb2.CutAudioRequest(name=NOTHING, span={"frame_count": 1})),
-    ):
-        found = await refusal(call)
-        assert (found.code, found.reason) == (grpc.StatusCode.UNIMPLEMENTED, "NOT_SERVED")
 
 
 async def test_operations_are_served_like_everywhere(ingest: Ingest) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 from chorale_ingest import overview, resampling, samples, tiers, wave
-from chorale_ingest.samples import Encoding, Layout
+from chorale_ingest.samples import Encoding
 from hypothesis import given
 from hypothesis import strategies as st
 from ingest_testing import noise
@@ -114,7 +114,10 @@ def test_a_wave_head_is_what_readers_expect(encoding: Encoding, channel_count: i
     """Another library reads the frames back as they are stored."""
     whole = noise(777, channel_count, seed=channel_count)
     stored = whole if encoding is Encoding.S16LE else (whole / 32768).astype("<f4")
-    file = wave.head(Layout(encoding, channel_count), 48000, 777) + stored.tobytes()
+    file = (
+        wave.head(8 * encoding.sample_bytes, encoding is Encoding.F32LE, channel_count, 48000, 777)
+        + stored.tobytes()
+    )
     found, rate = soundfile.read(io.BytesIO(file), dtype="float32", always_2d=True)
     assert rate == 48000
     assert np.array_equal(found, (whole / 32768).astype(np.float32))
@@ -122,7 +125,7 @@ def test_a_wave_head_is_what_readers_expect(encoding: Encoding, channel_count: i
 
 def test_a_wave_beyond_4_gib_is_rf64() -> None:
     """Sizes that do not fit 32 bits move to the ds64 chunk."""
-    head = wave.head(Layout(Encoding.F32LE, 2), 48000, 1 << 30)
+    head = wave.head(32, True, 2, 48000, 1 << 30)
     assert head.startswith(b"RF64\xff\xff\xff\xff")
     assert int.from_bytes(head[28:36], "little") == 8 << 30
     assert int.from_bytes(head[20:28], "little") == len(head) - 8 + (8 << 30)

@@ -109,13 +109,6 @@ async def test_a_download_is_the_file(ingest: Ingest, stereo: str) -> None:
         assert np.array_equal(found * 32768, noise(FRAMES, seed=20))
 
 
-async def test_an_encoding_that_is_not_made_yet_says_so(ingest: Ingest, stereo: str) -> None:
-    """UNIMPLEMENTED, not another file in silence."""
-    request = reading_pb2.DownloadAudioRequest(audio=stereo, encoding="ENCODING_MP3")
-    found = await refusal(drained(ingest.DownloadAudio(request)))
-    assert (found.code, found.reason) == (grpc.StatusCode.UNIMPLEMENTED, "NOT_SERVED")
-
-
 async def test_a_signed_url_downloads_under_a_name(ingest: Ingest, stereo: str) -> None:
     """Anybody who holds the URL gets the bytes, saved under the name asked for."""
     signed = await ingest.SignUrl(

@@ -10,7 +10,7 @@ import signals
 from chorale_mastering.album import album_lufs, powers_of, targets
 from chorale_mastering.block import Samples, cut, processed
 from chorale_mastering.brief import Brief, Format
-from chorale_mastering.cautions import compression_level, genre_loudness, of_input
+from chorale_mastering.cautions import compression_level, of_input
 from chorale_mastering.dynamics import Compression
 from chorale_mastering.following import Match, MatchAspect, MatchSettings
 from chorale_mastering.inspecting import Inspector
@@ -38,6 +38,7 @@ from chorale_mastering.presets import PresetKind, built_in_presets
 from chorale_mastering.report import CompressionLevel, WarningCode
 from chorale_mastering.search import Goal, Rendered, search
 from chorale_mastering.tone import EqProfile
+from chorale_mastering.usual import genre_loudness
 
 RATE = 44100
 STEREO = Format(RATE, 2)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import signals
 from chorale.audio.v1 import audio_pb2
-from chorale.mastering.v1 import loudness_pb2, mastering_service_pb2, presets_pb2
+from chorale.mastering.v1 import loudness_pb2, mastering_service_pb2
 from chorale.operations.v1 import operations_service_pb2, operations_service_pb2_grpc
 from google.longrunning import operations_pb2, operations_pb2_grpc
 from google.rpc import error_details_pb2, status_pb2
@@ -73,6 +73,8 @@ async def test_a_tone_is_measured(channel: Any, mastering: Any, ingest: Ingest) 
     assert measured.sample_peak_dbfs == pytest.approx(-23.0, abs=0.01)
     assert measured.peak_to_loudness_lu == pytest.approx(0.0, abs=0.2)
     assert measured.stereo_correlation == pytest.approx(1.0)
+    assert len(measured.spectrum_db) == 31
+    assert int(np.argmax(measured.spectrum_db)) == 17  # the third octave around 1 kHz
     assert not measured.gated_out
     assert (measured.sample_rate_hz, measured.channel_count) == (48000, 2)
     assert answer.audio == audio.name
@@ -210,14 +212,6 @@ async def test_engines_are_listed(mastering: Any) -> None:
     request = mastering_service_pb2.ListEnginesRequest(page_token="bm9uc2Vuc2U=")
     code, info = await refused(mastering.ListEngines(request))
     assert (code, info.reason) == ("INVALID_ARGUMENT", "PAGE_TOKEN_INVALID")
-
-
-async def test_what_is_not_built_says_so(mastering: Any) -> None:
-    """Calls of the contract that this build does not serve: NOT_SERVED."""
-    code, info = await refused(
-        mastering.GetPreset(presets_pb2.GetPresetRequest(name="presets/pop"))
-    )
-    assert (code, info.reason) == ("UNIMPLEMENTED", "NOT_SERVED")
 
 
 async def stream(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import uuid
+from collections.abc import Iterable
 from html import escape
 from typing import TypeVar
 
@@ -11,7 +13,7 @@ from chorale.analysis.v1 import beats_pb2, harmony_pb2
 from chorale.audio.v1.audio_pb2 import FrameSpan
 from chorale.engines.v1.engine_pb2 import Engine, Provenance
 from chorale.fingerprint.v1 import recordings_pb2
-from chorale.mastering.v1 import loudness_pb2
+from chorale.mastering.v1 import loudness_pb2, master_pb2, report_pb2
 from chorale_client import ChoraleError
 from chorale_client.operations import AsyncOperation
 from google.protobuf.message import Message
@@ -98,13 +100,6 @@ async def measure_loudness(journey: Journey) -> Finding:
     )
     answer = await _followed(journey, "Loudness", operation)
     loudness = answer.loudness
-    picture = drawing.curve(
-        list(answer.curve.short_term_lufs) or list(answer.curve.momentary_lufs),
-        journey.song.duration_seconds,
-        -40,
-        -5,
-        "Loudness over time, LUFS",
-    )
     return Finding(
         facts=[
             ("integrated loudness", f"{loudness.integrated_lufs:.1f} LUFS"),
@@ -114,8 +109,38 @@ async def measure_loudness(journey: Journey) -> Finding:
             ("made by", _made_by(answer.provenance)),
             ("operation", operation.name),
         ],
-        picture=picture,
+        picture=_loudness("Loudness over time, LUFS", journey, answer.curve),
         headline=f"{loudness.integrated_lufs:.1f} LUFS, {loudness.true_peak_dbtp:.1f} dBTP",
+    )
+
+
+async def master_song(journey: Journey) -> Finding:
+    """Masters the song to the usual loudness, and shows every step with its reason."""
+    request = master_pb2.MasterRequest(
+        audio=journey.audio.name, request_id=str(uuid.uuid4()), curve_points=_CURVE_POINTS
+    )
+    operation = await journey.chorale.start(
+        journey.chorale.mastering.Master, request, master_pb2.MasterResponse
+    )
+    answer = await _followed(journey, "Mastering", operation)
+    master = answer.masters[0]
+    report = master.report
+    before, after = report.before, report.after
+    sound = b"".join([chunk async for chunk in journey.chorale.read_bytes(master.audio)])
+    loudness = f"{after.integrated_lufs:.1f} LUFS, {after.true_peak_dbtp:.1f} dBTP"
+    return Finding(
+        facts=[
+            ("before", f"{before.integrated_lufs:.1f} LUFS, {before.true_peak_dbtp:.1f} dBTP"),
+            ("after", f"{loudness}; quality {report.quality_score:.0f} of 100"),
+            ("stored as", f"{master.audio}, {master.file_name}"),
+            *(("warning", warning.message) for warning in report.warnings),
+            ("made by", _made_by(answer.provenance)),
+        ],
+        picture=_player(sound)
+        + _loudness("Loudness over time before, LUFS", journey, report.curve_before)
+        + _loudness("Loudness over time after, LUFS", journey, report.curve_after)
+        + _steps(report.steps),
+        headline=f"{before.integrated_lufs:.1f} LUFS -> {loudness}",
     )
 
 
@@ -201,6 +226,7 @@ SECTIONS = (
     Section("Beats", "analysis", track_beats),
     Section("Key", "analysis", detect_key),
     Section("Recognition", "fingerprint", recognise),
+    Section("Mastering", "mastering", master_song),
 )
 
 
@@ -209,6 +235,25 @@ async def _followed(journey: Journey, title: str, operation: AsyncOperation[R]) 
     async for event in operation.events():
         journey.progress(f"{title}: {event.stage}", event.fraction)
     return await operation
+
+
+def _loudness(label: str, journey: Journey, curve: loudness_pb2.LoudnessCurve) -> str:
+    values = list(curve.short_term_lufs) or list(curve.momentary_lufs)
+    return drawing.curve(values, journey.song.duration_seconds, -40, -5, label)
+
+
+def _player(wav: bytes) -> str:
+    sound = base64.b64encode(wav).decode()
+    return f'<audio controls src="data:audio/wav;base64,{sound}"></audio>'
+
+
+def _steps(steps: Iterable[report_pb2.MasterStep]) -> str:
+    """What each stage did, and why."""
+    rows = (
+        f"<tr><td>{number}<td>{escape(step.action)}<td>{escape(step.reason)}</tr>"
+        for number, step in enumerate(steps, start=1)
+    )
+    return f"<table><tr><th>step<th>what<th>why</tr>{''.join(rows)}</table>"
 
 
 def _made_by(provenance: Provenance) -> str:

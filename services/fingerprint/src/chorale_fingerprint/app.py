@@ -22,10 +22,13 @@ from chorale_runtime.processes import Processes
 
 from chorale_fingerprint import engines, servicer, worker
 from chorale_fingerprint.codes import library_version
+from chorale_fingerprint.servicer.patterns import PatternRules
 from chorale_fingerprint.servicer.searching import Searcher
 from chorale_fingerprint.servicer.works import FingerprintWorks
 from chorale_fingerprint.settings import Settings
-from chorale_fingerprint.store import Store
+from chorale_fingerprint.store.patterns import PatternStore
+from chorale_fingerprint.store.recordings import Store
+from chorale_fingerprint.store.similar import SimilarPatterns
 
 NAME = "fingerprint"
 QUEUE = "fingerprint.cpu"
@@ -66,7 +69,16 @@ async def build(settings: Settings) -> AsyncIterator[App]:
             services=[
                 Service(
                     fingerprint_service_pb2.DESCRIPTOR.services_by_name["FingerprintService"],
-                    servicer.FingerprintServicer(reader, store, known, operations, works),
+                    servicer.FingerprintServicer(
+                        reader,
+                        store,
+                        known,
+                        operations,
+                        works,
+                        PatternStore(database),
+                        SimilarPatterns(database),
+                        PatternRules(settings.duplicate_policy, settings.sections_per_song_max),
+                    ),
                     fingerprint_service_pb2_grpc.add_FingerprintServiceServicer_to_server,
                 ),
                 *operations.services(),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from chorale_fingerprint.codes import REMEDY
 
 AUTO = "auto"
-IDENTIFY, CHROMAPRINT = "identify", "chromaprint"
+IDENTIFY, CHROMAPRINT, SIMILAR = "identify", "chromaprint", "similar"
 # Counts what of ours can change an answer: resampling, matching, scores.
 REVISION = 1
 
@@ -46,7 +46,7 @@ def engines(library_version: str | None) -> tuple[Engine, ...]:
         " bit at every shift that an index of codes suggests.",
         CHROMAPRINT: "Writes the fingerprint that AcoustID takes.",
     }
-    return tuple(
+    listening = tuple(
         Engine(
             name="chromaprint",
             capability=capability,
@@ -58,6 +58,19 @@ def engines(library_version: str | None) -> tuple[Engine, ...]:
         )
         for capability, description in told.items()
     )
+    return (*listening, _SIMILAR)
+
+
+_SIMILAR = Engine(
+    name="cosine",
+    capability=SIMILAR,
+    version=str(REVISION),
+    code_licence="PostgreSQL AND Apache-2.0",
+    description="Finds patterns that are alike: the cosine of their weighed numbers, compared one"
+    " by one among few, by pgvector's graph among many.",
+    available=True,
+    remedy="",
+)
 
 
 def choose(known: tuple[Engine, ...], capability: str, name: str) -> Engine:

@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 from chorale_fingerprint.codes import CODE_RATE_HZ, FRAMES_IN_CODE, FRAMES_PER_CODE, compressed
 from chorale_fingerprint.engines import AUTO, Engine
 from chorale_fingerprint.matching import COPY_SCORE, Found
-from chorale_fingerprint.store import Enrolled, Recording
+from chorale_fingerprint.store.recordings import Enrolled, Recording
 
 _RECORDINGS = "recordings/"
 

@@ -43,3 +43,10 @@ class Settings(ServerSettings):
         help="What happens to a duplicate when the request does not say.",
         choices=("allow", "warn", "reject"),
     )
+    sections_per_song_max: int = setting(
+        5,
+        help="Sections of one song of which one owner's patterns are taken without a word.",
+        unit="sections",
+        minimum=1,
+        maximum=1000,
+    )

@@ -1,10 +1,11 @@
 """Wiring: the only place that constructs."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from importlib import metadata, resources
 from pathlib import Path
+from typing import Any
 
 from chorale.ingest.v1 import ingest_service_pb2, ingest_service_pb2_grpc
 from chorale_runtime.app import App, Service
@@ -15,10 +16,17 @@ from chorale_runtime.operations import Operations
 from chorale_ingest import tiers
 from chorale_ingest.engines import engines
 from chorale_ingest.servicer import ERRORS, IngestServicer
+from chorale_ingest.servicer.making import Makers
 from chorale_ingest.settings import Settings
+from chorale_ingest.store.casting import Caster
 from chorale_ingest.store.catalogue import Catalogue
+from chorale_ingest.store.cutting import Cutter
 from chorale_ingest.store.downloads import Downloads
+from chorale_ingest.store.exporting import Exporter
 from chorale_ingest.store.finishing import Finisher
+from chorale_ingest.store.importing import Importer
+from chorale_ingest.store.measuring import Measurer
+from chorale_ingest.store.previews import Previews
 from chorale_ingest.store.reading import Reader
 from chorale_ingest.store.receiving import Receiver
 from chorale_ingest.store.registering import Registrar
@@ -27,10 +35,14 @@ from chorale_ingest.store.staging import Staging
 from chorale_ingest.store.sweeping import Sweeper
 from chorale_ingest.store.uploads import Uploads
 from chorale_ingest.worker.decoders import Decoders
+from chorale_ingest.worker.encoders import Encoders
+from chorale_ingest.worker.works import EXPORT_QUEUE, export_work
 
 DESCRIPTOR = ingest_service_pb2.DESCRIPTOR.services_by_name["IngestService"]
 # A whole file may have to be digested and decoded within this call.
 FINISH_SECONDS = 900.0
+MEASURE_SECONDS = 1.0  # how often it looks for what was not measured
+SLOW = ("FinishUpload", "ImportObject", "SignUrl")
 
 
 @asynccontextmanager
@@ -47,27 +59,48 @@ async def build(settings: Settings) -> AsyncIterator[App]:
         stack.push_async_callback(staging.settle)
         finisher = Finisher(objects, uploads, staging, catalogue, decoders)
         reader = Reader(objects)
-        remover = Remover(database, objects)
+        receiver = Receiver(uploads, staging, catalogue, finisher)
+        caster = Caster(reader, _encoders(settings, decoders, settings.decode_count))
+        exporter = Exporter(database, objects, caster)
+        remover = Remover(database, objects, exporter)
+        downloads = Downloads(objects, reader, caster, exporter, settings.url_lifetime_seconds)
+        export = export_work(catalogue, downloads)
+        operations = await stack.enter_async_context(
+            Operations.open(
+                database,
+                [export],
+                ERRORS,
+                "ingest.chorale",
+                queue_limit=settings.decode_waiting_max,
+                slots={EXPORT_QUEUE: settings.decode_count},
+            )
+        )
         servicer = IngestServicer(
             allowed,
             catalogue,
             remover,
             uploads,
-            Receiver(uploads, staging, catalogue, finisher),
+            receiver,
             reader,
-            Downloads(objects, reader, settings.url_lifetime_seconds),
+            downloads,
             Registrar(objects, catalogue),
+            Makers(
+                Cutter(objects, catalogue),
+                Previews(reader, caster),
+                Importer(objects, uploads, receiver, settings.import_prefix),
+                operations,
+                export,
+            ),
             engines(
                 metadata.version("av"),
                 metadata.version("soxr"),
                 metadata.version("chorale-ingest"),
             ),
         )
-        sweeper = Sweeper(remover, uploads, objects)
-        await stack.enter_async_context(_sweeping(sweeper, settings.sweep_seconds))
-        operations = await stack.enter_async_context(
-            Operations.open(database, works=[], errors=ERRORS, domain="ingest.chorale")
-        )
+        sweeper = Sweeper(remover, uploads, exporter, objects)
+        await stack.enter_async_context(_beside(sweeper.run(settings.sweep_seconds)))
+        measurer = Measurer(database, objects, _encoders(settings, decoders, count=1))
+        await stack.enter_async_context(_beside(measurer.run(MEASURE_SECONDS)))
         yield App(
             name="ingest",
             services=[
@@ -80,7 +113,7 @@ async def build(settings: Settings) -> AsyncIterator[App]:
             ],
             errors=ERRORS,
             probes={"database": database.probe, "objects": objects.probe},
-            deadlines={f"{DESCRIPTOR.full_name}/FinishUpload": FINISH_SECONDS},
+            deadlines={f"{DESCRIPTOR.full_name}/{rpc}": FINISH_SECONDS for rpc in SLOW},
         )
 
 
@@ -102,6 +135,16 @@ def _decoders(settings: Settings) -> AbstractAsyncContextManager[Decoders]:
     )
 
 
+def _encoders(settings: Settings, decoders: Decoders, count: int) -> Encoders:
+    return Encoders(
+        decoders.births,
+        count=count,
+        waiting_max=settings.decode_waiting_max,
+        memory_bytes=settings.decode_memory_bytes,
+        idle_seconds=settings.decode_idle_seconds,
+    )
+
+
 def _tiers_text(settings: Settings) -> str:
     if settings.tiers_file:
         return Path(settings.tiers_file).read_text(encoding="utf-8")
@@ -109,8 +152,8 @@ def _tiers_text(settings: Settings) -> str:
 
 
 @asynccontextmanager
-async def _sweeping(sweeper: Sweeper, every_seconds: float) -> AsyncIterator[None]:
-    task = asyncio.create_task(sweeper.run(every_seconds))
+async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(work)
     try:
         yield
     finally:

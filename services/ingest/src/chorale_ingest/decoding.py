@@ -11,11 +11,13 @@ from typing import Any, Protocol
 
 import av
 import numpy as np
+from av.audio.fifo import AudioFifo
 from av.error import FFmpegError
 from av.stream import Discard
 
 from chorale_ingest import overview, samples, sniffing
 from chorale_ingest.decoded import AudioTooLong, Decoded, Undecodable
+from chorale_ingest.links import EXTRA_FRAMES_MAX, Link
 
 DEMUXERS = "wav,w64,aiff,flac,mp3,mov,ogg,matroska,asf,aac,au,caf"
 DECODERS = (
@@ -67,6 +69,11 @@ class Decoding:
         self._stream = self._chosen()
         self._shape: tuple[str, int, int] | None = None  # format, channels, rate of the first frame
         self._overview = overview.Building()
+        self._queue = AudioFifo()
+        self._layout = ""
+        self._link, self._is_primed = Link.of(self._container, self._stream), True
+        if self._link.is_primed:  # FFmpeg would remove the wrong frames
+            self._stream.codec_context.options = {"flags2": "+skip_manual"}
         self._frame_count = 0
         self._bad_packets = 0
         self._left_out = 0
@@ -74,17 +81,19 @@ class Decoding:
 
     def blocks(self) -> Iterator[Block]:
         """Decode to the end, a batch of frames at a time."""
-        batch: list[Any] = []
-        batched = 0
         for frame in self._frames():
-            batch.append(frame.to_ndarray())
-            batched += frame.samples
-            self._count(frame.samples)
-            if batched >= BATCH_FRAMES:
-                yield self._block(batch)
-                batch, batched = [], 0
-        if batch:
-            yield self._block(batch)
+            if frame is None:
+                yield from self._link_ended()
+                continue
+            if frame.layout.name != self._layout:  # as many channels, called something else
+                yield from self._taken(self._queue.samples)
+                self._queue, self._layout = AudioFifo(), frame.layout.name
+            frame.pts = None  # a queue insists on times without gaps
+            self._queue.write(frame)
+            self._link.gave(frame.samples)
+            if self._queue.samples >= BATCH_FRAMES + 2 * EXTRA_FRAMES_MAX:
+                yield from self._taken(BATCH_FRAMES)
+        yield from self._link_ended()
         if self._frame_count == 0:
             raise Undecodable(self._found, "it holds no frame of sound")
         last = b"".join(self._overview.finish())
@@ -150,9 +159,33 @@ class Decoding:
                 other.discard = Discard.all  # pictures and further tracks are not even read
         return stream
 
+    def _link_ended(self) -> Iterator[Block]:
+        padding = min(self._link.padding_frames, self._queue.samples)
+        yield from self._taken(self._queue.samples - padding)
+        if self._queue.samples:
+            self._queue.read(self._queue.samples)
+        self._link, self._is_primed = self._link.next(), True
+
+    def _taken(self, count: int) -> Iterator[Block]:
+        if self._is_primed and self._queue.samples:  # what is queued by now has its first frames
+            priming = min(self._link.priming_frames, count)
+            count -= priming
+            self._is_primed = False
+            if priming:
+                self._queue.read(priming)
+        while count > 0:
+            block: Any = self._queue.read(min(count, BATCH_FRAMES))
+            count -= block.samples
+            self._count(block.samples)
+            yield self._block(block)
+
     def _frames(self) -> Iterator[Any]:
+        """Frames in order; None where the link they belong to is over."""
         bad_in_a_row = 0
         for packet in self._packets():
+            if self._link.begins_anew(packet):
+                yield None
+            self._link.add(packet)
             try:
                 decoded = packet.decode()
             except FFmpegError:
@@ -208,13 +241,13 @@ class Decoding:
         if self._frame_count > self._limit_seconds * rate:
             raise AudioTooLong(self._frame_count / rate, self._limit_seconds)
 
-    def _block(self, batch: list[Any]) -> Block:
-        assert self._shape is not None  # a batch has at least one frame
+    def _block(self, frame: Any) -> Block:
+        assert self._shape is not None  # there was a frame
         sample_format, channel_count, _ = self._shape
-        joined = np.concatenate(batch, axis=1)
+        array = frame.to_ndarray()
         # Planar formats come as (channels, frames), packed ones as (1, frames * channels).
         planar = sample_format.endswith("p")
-        whole = joined.T if planar else joined.reshape(-1, channel_count)
+        whole = np.stack(list(array), axis=1) if planar else array.reshape(-1, channel_count)
         stored = np.ascontiguousarray(samples.canonical(whole, sample_format))
         points = b"".join(self._overview.add(stored))
         self._check_samples()

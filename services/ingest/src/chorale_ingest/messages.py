@@ -146,6 +146,13 @@ def audio(entry: Entry, for_service: bool) -> audio_pb2.Audio:
         told.expire_time.CopyFrom(_timestamp(entry.expire_time))
     if entry.provenance is not None:
         told.provenance.CopyFrom(engine_pb2.Provenance.FromString(entry.provenance))
+    if entry.parent_frame_count is not None:
+        told.parent_span.start_frame = entry.parent_start_frame or 0
+        told.parent_span.frame_count = entry.parent_frame_count
+    if sound.integrated_lufs is not None:
+        told.integrated_lufs = sound.integrated_lufs
+    if sound.true_peak_dbtp is not None:
+        told.true_peak_dbtp = sound.true_peak_dbtp
     if for_service:
         told.pcm.CopyFrom(_pcm(sound))
     return told
@@ -207,6 +214,43 @@ def registered(request: upload_pb2.RegisterAudioRequest, tier: Tier, method: str
         is_private=told.is_private,
         parents=tuple(dict.fromkeys(digest_in(parent) for parent in request.parents)),
         provenance=request.provenance.SerializeToString(deterministic=True),
+    )
+
+
+def cut_claim(
+    request: audio_pb2.CutAudioRequest, parent: Entry, owner: str, tier: Tier, frame_count: int
+) -> Claim:
+    """What the caller says of a cut; unsaid, it is called after its parent and its times."""
+    rate, start = parent.sound.sample_rate_hz, request.span.start_frame
+    times = f"{start / rate:.2f}-{(start + frame_count) / rate:.2f} s"
+    stem = parent.file_name.rpartition(".")[0] or parent.file_name or "cut"
+    return Claim(
+        owner=owner,
+        file_name=f"{stem[:200]} {times}.wav",
+        title=plain(request.details.title) or f"{parent.title[:170]} {times}".strip(),
+        tags=unique(request.details.tags),
+        # A cut is no more public than what it was cut from, where the tier knows privacy.
+        is_private=tier.private_audio and (parent.is_private or parent.owner != owner),
+        parents=(parent.sound.sha256,),
+        parent_start_frame=start,
+        parent_frame_count=frame_count,
+    )
+
+
+def form_name(encoding: int) -> str:
+    """An encoding as this service names it: `wav16`; `unspecified`."""
+    name: str = reading_pb2.Encoding.Name(encoding)
+    return name.removeprefix("ENCODING_").lower()
+
+
+def importing(request: upload_pb2.ImportObjectRequest, tier: Tier, method: str) -> Opening:
+    """What an import announces."""
+    return Opening(
+        size_bytes=None,
+        sha256="",
+        request_id=request.request_id,
+        request_digest=digest_of(request.SerializeToString(deterministic=True)),
+        details=details(request.key.rpartition("/")[2][-255:], request.details, tier, method),
     )
 
 

@@ -74,6 +74,10 @@ class Settings(ServerSettings):
         minimum=0.05,
         maximum=86_400,
     )
+    import_prefix: str = setting(
+        "imports/",
+        help="Callers may import objects under this prefix and their own name. Empty: none.",
+    )
     url_lifetime_seconds: int = setting(
         86_400,
         help="How long signed URLs work unless the call says.",

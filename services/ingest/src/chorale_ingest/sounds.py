@@ -54,6 +54,8 @@ class Sound:
     embedded_tags: dict[str, str]
     warnings: tuple[str, ...]
     has_original: bool
+    integrated_lufs: float | None = None
+    true_peak_dbtp: float | None = None
 
     @property
     def layout(self) -> Layout:
@@ -81,6 +83,8 @@ class Entry:
     parents: tuple[str, ...]
     provenance: bytes | None
     sequence: int
+    parent_start_frame: int | None = None
+    parent_frame_count: int | None = None
 
     @property
     def name(self) -> str:
@@ -99,6 +103,9 @@ class Claim:
     is_private: bool
     parents: tuple[str, ...] = ()
     provenance: bytes | None = None
+    parent_start_frame: int | None = None
+    """Where it lies in its only parent, if it was cut out."""
+    parent_frame_count: int | None = None
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,10 @@ class Tier:
     """The largest file."""
     duration_seconds: int
     """The longest audio."""
+    clip_seconds_min: int
+    """The shortest cut."""
+    clip_seconds: int
+    """The longest cut."""
     kept_audio: int
     """How much audio may be kept past its expiry, counted in pieces."""
     stored_bytes: int

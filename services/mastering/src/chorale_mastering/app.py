@@ -6,7 +6,14 @@ from contextlib import AsyncExitStack, asynccontextmanager, closing
 from importlib import resources
 
 from chorale.ingest.v1 import ingest_service_pb2_grpc
-from chorale.mastering.v1 import loudness_pb2, mastering_service_pb2, mastering_service_pb2_grpc
+from chorale.mastering.v1 import (
+    loudness_pb2,
+    master_pb2,
+    mastering_service_pb2,
+    mastering_service_pb2_grpc,
+    matching_pb2,
+    presets_pb2,
+)
 from chorale_audio.reader import AudioReader
 from chorale_audio.source import Store
 from chorale_runtime.answers import Answers
@@ -19,7 +26,21 @@ from chorale_runtime.processes import Processes
 
 from chorale_mastering import worker
 from chorale_mastering.servicer import ERRORS, MEASURE, MasteringServicer, MasteringWorks
+from chorale_mastering.servicer.masters import MASTER, MasterWorks, Planner
+from chorale_mastering.servicer.references import (
+    ALBUM,
+    CREATE_REFERENCE,
+    INSPECT,
+    MATCH,
+    HearingWorks,
+    MatchWorks,
+)
 from chorale_mastering.settings import Settings
+from chorale_mastering.store.presets import Presets
+from chorale_mastering.store.references import References
+from chorale_mastering.store.rooms import Rooms
+from chorale_mastering.store.shelf import Shelf
+from chorale_mastering.worker.live_masters import LiveMasters
 
 NAME = "mastering"
 
@@ -39,10 +60,21 @@ async def build(settings: Settings) -> AsyncIterator[App]:
             await enter(channel(settings.ingest_address, settings))
         )
         live = worker.LiveMeters(settings.live_meters_max, settings.live_seconds_max)
-        opened.enter_context(closing(live))
+        live_masters = LiveMasters(settings.live_masters_max, settings.live_seconds_max)
+        for threads in (live, live_masters):
+            opened.enter_context(closing(threads))
         reader = AudioReader(ingest, objects, store)
         answers = Answers(database, settings.answer_keep_seconds)
-        works = _works(MasteringWorks(reader, answers), settings)
+        shelf, presets = Shelf(ingest), Presets(database, settings.presets_per_owner_max)
+        planner = Planner(reader, shelf, presets)
+        references, rooms = References(database), Rooms(settings.scratch_directory)
+        works = _works(
+            MasteringWorks(reader, answers),
+            MasterWorks(planner, shelf, rooms),
+            MatchWorks(planner, references, shelf, rooms),
+            HearingWorks(reader, references, presets, shelf),
+            settings,
+        )
         operations = await enter(
             Operations.open(
                 database,
@@ -53,7 +85,9 @@ async def build(settings: Settings) -> AsyncIterator[App]:
                 queue_limit=settings.queue_limit,
             )
         )
-        servicer = MasteringServicer(reader, answers, operations, works, live)
+        servicer = MasteringServicer(
+            reader, answers, operations, works, live, planner, presets, references, live_masters
+        )
         yield App(
             name=NAME,
             services=[
@@ -69,14 +103,31 @@ async def build(settings: Settings) -> AsyncIterator[App]:
         )
 
 
-def _works(works: MasteringWorks, settings: Settings) -> dict[str, Work]:
+def _works(
+    measures: MasteringWorks,
+    masters: MasterWorks,
+    matches: MatchWorks,
+    hearing: HearingWorks,
+    settings: Settings,
+) -> dict[str, Work]:
     """The long work of this service, by RPC."""
-    measure = Work(
-        method=MEASURE,
-        request=loudness_pb2.MeasureLoudnessRequest,
-        response=loudness_pb2.MeasureLoudnessResponse,
-        run=works.measure_loudness,
-        queue="mastering.cpu",
-        timeout_seconds=settings.measure_timeout_seconds,
+    measuring, mastering = settings.measure_timeout_seconds, settings.master_timeout_seconds
+    rows = (
+        (MEASURE, loudness_pb2, "MeasureLoudness", measures.measure_loudness, measuring),
+        (INSPECT, master_pb2, "Inspect", hearing.inspect, measuring),
+        (CREATE_REFERENCE, presets_pb2, "CreateReference", hearing.create_reference, measuring),
+        (MASTER, master_pb2, "Master", masters.master, mastering),
+        (MATCH, matching_pb2, "MatchReference", matches.match, mastering),
+        (ALBUM, master_pb2, "MasterAlbum", matches.album, mastering),
     )
-    return {work.method: work for work in (measure,)}
+    return {
+        method: Work(
+            method=method,
+            request=getattr(file, f"{name}Request"),
+            response=getattr(file, f"{name}Response"),
+            run=run,
+            queue="mastering.cpu",
+            timeout_seconds=seconds,
+        )
+        for method, file, name, run, seconds in rows
+    }

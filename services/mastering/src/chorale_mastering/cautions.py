@@ -90,22 +90,6 @@ def of_master(work: Work) -> list[MasterWarning]:
     return found
 
 
-def genre_loudness(
-    loudness_lufs: float | None, low_lufs: float, high_lufs: float, title: str
-) -> list[MasterWarning]:
-    """Whether a loudness lies outside what a genre or platform usually has; 0 is not stated."""
-    if loudness_lufs is None or (low_lufs == 0.0 and high_lufs == 0.0):
-        return []
-    if low_lufs - 0.05 <= loudness_lufs <= high_lufs + 0.05:
-        return []
-    message = (
-        f"{loudness_lufs:.1f} LUFS lies outside what {title} usually has:"
-        f" {low_lufs:.0f} to {high_lufs:.0f} LUFS."
-    )
-    wanted = low_lufs if loudness_lufs < low_lufs else high_lufs
-    return [_warning(WarningCode.GENRE_LOUDNESS, message, loudness_lufs, wanted)]
-
-
 def _unreachable(work: Work, reached: float | None) -> MasterWarning:
     wanted = work.plan.target_loudness_lufs
     if reached is None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 AUTO = "auto"
 LOUDNESS = "loudness"
+MASTERING = "mastering"
 
 
 class EngineUnknown(Exception):
@@ -37,11 +38,21 @@ ENGINES = (
     Engine(
         name="chorale",
         capability=LOUDNESS,
-        version="1",
+        version="2",
         code_licence="Apache-2.0",
         description=(
             "ITU-R BS.1770-5 and EBU R 128: gated loudness, loudness range, true peak by"
             " 4 x 24-tap interpolation."
+        ),
+    ),
+    Engine(
+        name="chorale",
+        capability=MASTERING,
+        version="1",
+        code_licence="Apache-2.0",
+        description=(
+            "Filter, reference match, equalizer, compressor, saturation, width, loudness search"
+            " over a true-peak limiter, dither, codec check."
         ),
     ),
 )

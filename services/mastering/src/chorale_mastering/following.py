@@ -2,9 +2,12 @@
 
 import enum
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from chorale_mastering.inspection import Inspection
 from chorale_mastering.loudness import Loudness
+
+if TYPE_CHECKING:  # it brings numpy, which the service's own process does not need
+    from chorale_mastering.inspection import Inspection
 
 
 class MatchAspect(enum.Enum):
@@ -47,7 +50,7 @@ class ReferenceFacts:
     """All that matching needs of a reference; the reference itself is not needed any more."""
 
     loudness: Loudness
-    facts: Inspection
+    facts: "Inspection"
 
 
 @dataclass(frozen=True)

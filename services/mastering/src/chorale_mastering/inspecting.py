@@ -1,6 +1,7 @@
 """Looking a programme over, block by block."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -11,16 +12,28 @@ from chorale_mastering.inspection import Inspection
 from chorale_mastering.spectrum import MeanSpectrum
 
 # A sample this high counts as clipped when its neighbour is as high: matchering's threshold.
-_CLIPPED = np.float32(0.998138)
+_CLIPPED = 0.998138
 _CLIPPED_RUN_FRAMES = 3
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What is loud, what is clipped, and what is silence."""
+
+    piece_seconds: float = 15.0  # loud and soft are told apart over pieces of this length
+    clip_threshold: float = _CLIPPED
+    epsilon: float = 0.0  # what has less power counts towards no spectrum
 
 
 class Inspector:
     """Gathers an `Inspection` block by block; memory does not grow."""
 
-    def __init__(self, sample_rate_hz: int, channel_count: int) -> None:
+    def __init__(self, sample_rate_hz: int, channel_count: int, rules: Rules = Rules()) -> None:
         self._rate_hz = sample_rate_hz
-        self._spectrum = MeanSpectrum.gatherer(sample_rate_hz, channel_count)
+        self._clipped = np.float32(rules.clip_threshold)
+        self._spectrum = MeanSpectrum.gatherer(
+            sample_rate_hz, channel_count, rules.piece_seconds, rules.epsilon
+        )
         self._sums = np.zeros((channel_count, 6))
         self._last = np.zeros((channel_count, 2))
         self._cross = np.zeros(1)
@@ -28,7 +41,13 @@ class Inspector:
 
     def push(self, block: Samples) -> None:
         """Looks at the next frames."""
-        _sum_up(np.ascontiguousarray(block, np.float32), self._sums, self._last, self._cross)
+        _sum_up(
+            np.ascontiguousarray(block, np.float32),
+            self._sums,
+            self._last,
+            self._cross,
+            self._clipped,
+        )
         self._spectrum.push(block)
         self._frame_count += len(block)
 
@@ -66,12 +85,13 @@ def _sum_up(
     sums: npt.NDArray[np.float64],
     last: npt.NDArray[np.float64],
     cross: npt.NDArray[np.float64],
+    clipped: np.float32,
 ) -> None:
     """Adds to each channel's sum, squares, sign changes, clipped runs and peak."""
     for channel in range(block.shape[1]):
         loudest = _add(block, channel, sums[channel], last[channel])
-        if loudest >= _CLIPPED or last[channel, 1] > 0.0:
-            sums[channel, 3] += _clipped_runs(block, channel, last[channel])
+        if loudest >= clipped or last[channel, 1] > 0.0:
+            sums[channel, 3] += _clipped_runs(block, channel, last[channel], clipped)
         if len(block):
             last[channel, 0] = block[-1, channel]
     if block.shape[1] == 2:
@@ -103,13 +123,13 @@ def _add(block, channel, sums, last):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _clipped_runs(block, channel, last):  # type: ignore[no-untyped-def]
+def _clipped_runs(block, channel, last, clipped):  # type: ignore[no-untyped-def]
     """Counts runs that become long enough; the length of the run at the end is kept."""
     before, run = last
     count = 0.0
     for n in range(np.uintp(block.shape[0])):
         x = block[n, np.uintp(channel)]
-        run = run + 1.0 if abs(x) >= _CLIPPED and x == before else 0.0
+        run = run + 1.0 if abs(x) >= clipped and x == before else 0.0
         count += 1.0 if run == _CLIPPED_RUN_FRAMES - 1.0 else 0.0
         before = x
     last[1] = run

@@ -30,7 +30,7 @@ _HOPS_PER_SECOND = 100
 # Where the compressor works: the follower before it brings the programme to -20 LUFS.
 _WORKING_LUFS = -20.0
 _THRESHOLD_DBFS = -18.0
-_MARGIN_DB = 0.07
+_MARGIN_DB = 0.08
 
 
 class Follower(Hopped):

@@ -56,6 +56,7 @@ class Loudness:
     peak_to_short_term_lu: float | None  # the least, over 3 s windows, of sample peaks
     stereo_correlation: float
     dynamic_range_db: float
+    third_octaves_db: tuple[float, ...] = ()  # relative to the whole; empty where not gathered
     curve: Curve | None = field(default=None, repr=False)
 
     @property

@@ -7,6 +7,7 @@ from types import TracebackType
 from chorale_mastering import chain, passes, telling
 from chorale_mastering.block import Samples
 from chorale_mastering.brief import Brief, Format
+from chorale_mastering.inspecting import Rules
 from chorale_mastering.levelling import Levelling
 from chorale_mastering.matching import correction_taps, followed, suitability
 from chorale_mastering.passes import Share
@@ -95,6 +96,7 @@ def _worked(
         brief.curve_points,
         rooms[0].emptied(sound.channel_count),
         _share(tell, "measuring", 0.0, 0.2, brief.frame_count),
+        _rules(brief),
     )
     taps: Samples | None = None
     warnings: tuple[MasterWarning, ...] = ()
@@ -129,6 +131,14 @@ def _worked(
     )
     resolution = brief.output.resolution
     return Work(plan, sound, made, resolution, heard, toned, shaped, landed, written, warnings)
+
+
+def _rules(brief: Brief) -> Rules:
+    """How the input is heard: as its reference is."""
+    if brief.match is None:
+        return Rules()
+    settings = brief.match.settings
+    return Rules(piece_seconds=settings.piece_seconds, epsilon=settings.epsilon)
 
 
 def _share(tell: Tell, stage: str, first: float, last: float, whole: float = 1.0) -> Share:

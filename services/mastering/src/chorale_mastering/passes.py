@@ -13,7 +13,7 @@ from chorale_mastering.channels import mixed_to
 from chorale_mastering.detector import Detector, LevelStatistics, hop_frames
 from chorale_mastering.dither import Quantizer
 from chorale_mastering.dynamics import Levels
-from chorale_mastering.inspecting import Inspector
+from chorale_mastering.inspecting import Inspector, Rules
 from chorale_mastering.inspection import Inspection
 from chorale_mastering.loudness import Loudness
 from chorale_mastering.meter import Meter
@@ -67,11 +67,16 @@ class Written:
 
 
 def heard(
-    blocks: Iterable[Samples], sound: Format, curve_points: int, room: Scratch, share: Share
+    blocks: Iterable[Samples],
+    sound: Format,
+    curve_points: int,
+    room: Scratch,
+    share: Share,
+    rules: Rules,
 ) -> Heard:
     """Measures the input and keeps it; raises `NotFinite` and `NoFrames`."""
     meter = _meter(sound, curve_points)
-    inspector = Inspector(sound.sample_rate_hz, sound.channel_count)
+    inspector = Inspector(sound.sample_rate_hz, sound.channel_count, rules)
     for block in blocks:
         for start in range(0, len(block), BLOCK_FRAMES):
             piece = np.ascontiguousarray(block[start : start + BLOCK_FRAMES], np.float32)

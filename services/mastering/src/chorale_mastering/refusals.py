@@ -17,3 +17,25 @@ class CodecMissing(Exception):
 
     def __str__(self) -> str:
         return f"There is no {self.missing} encoder in this build; a master needs it for its check."
+
+
+class EncodingUnfit(Exception):
+    """A file of the kind asked for cannot hold such sound."""
+
+    def __init__(self, setting: str, value: int, encoding: str) -> None:
+        super().__init__(setting, value, encoding)
+        self.setting, self.value, self.encoding = setting, value, encoding
+
+    def __str__(self) -> str:
+        return f"A file of kind {self.encoding} has no {self.setting} of {self.value}."
+
+
+class ReferenceUnsuitable(Exception):
+    """Nothing can be matched to a reference."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"The reference is {self.reason}; matching needs sound above silence."

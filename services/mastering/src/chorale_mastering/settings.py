@@ -31,6 +31,23 @@ class Settings(ServerSettings):
         minimum=1,
         maximum=86_400,
     )
+    master_timeout_seconds: float = setting(
+        3600.0,
+        help="The longest that mastering may take.",
+        unit="seconds",
+        minimum=1,
+        maximum=86_400,
+    )
+    scratch_directory: str = setting(
+        "", help="Where sound lies between two passes. Empty: the system's temporary directory."
+    )
+    presets_per_owner_max: int = setting(
+        1000,
+        help="Presets that one owner may keep.",
+        unit="presets",
+        minimum=0,
+        maximum=1_000_000,
+    )
     answer_keep_seconds: float = setting(
         604_800.0,
         help="How long an answer is kept, so that asking again costs nothing.",
@@ -45,9 +62,16 @@ class Settings(ServerSettings):
         minimum=1,
         maximum=10_000,
     )
+    live_masters_max: int = setting(
+        16,
+        help="Live masters that may run at once in this process.",
+        unit="streams",
+        minimum=1,
+        maximum=10_000,
+    )
     live_seconds_max: int = setting(
         86_400,
-        help="The longest sound one live meter takes.",
+        help="The longest sound one live meter or live master takes.",
         unit="seconds",
         minimum=1,
         maximum=604_800,

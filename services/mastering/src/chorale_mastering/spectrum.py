@@ -49,9 +49,14 @@ class MeanSpectrum:
         return decibels
 
     @staticmethod
-    def gatherer(sample_rate_hz: int, channel_count: int) -> "SpectrumGatherer":
-        """Begins one."""
-        return SpectrumGatherer(sample_rate_hz, channel_count)
+    def gatherer(
+        sample_rate_hz: int,
+        channel_count: int,
+        piece_seconds: float = _PIECE_SECONDS,
+        epsilon: float = 0.0,
+    ) -> "SpectrumGatherer":
+        """Begins one; windows of less mean power than `epsilon` are left out."""
+        return SpectrumGatherer(sample_rate_hz, channel_count, piece_seconds, epsilon)
 
     @property
     def hertz(self) -> Powers:
@@ -120,15 +125,17 @@ class MeanSpectrum:
 class SpectrumGatherer:
     """Takes a Hann window out of every six, counted from the start; memory does not grow."""
 
-    def __init__(self, sample_rate_hz: int, channel_count: int) -> None:
-        self._rate_hz = sample_rate_hz
+    def __init__(
+        self, sample_rate_hz: int, channel_count: int, piece_seconds: float, epsilon: float
+    ) -> None:
+        self._rate_hz, self._epsilon = sample_rate_hz, epsilon
         self.window_frames = 1 << round(math.log2(_WINDOW_SECONDS * sample_rate_hz))
         self._window = np.hanning(self.window_frames + 1)[:-1].astype(np.float32)
         self._stride = _TAKEN_ONE_IN * self.window_frames
         self._line = np.zeros((0, channel_count), np.float32)
         self._pieces = [np.zeros(self.window_frames // 2 + 1)]
         self._counts = [0]
-        self._windows_per_piece = max(1, round(_PIECE_SECONDS * sample_rate_hz / self._stride))
+        self._windows_per_piece = max(1, round(piece_seconds * sample_rate_hz / self._stride))
         self._position = 0
 
     def push(self, block: Samples) -> None:
@@ -156,6 +163,8 @@ class SpectrumGatherer:
         return MeanSpectrum(self._rate_hz, whole, loud)
 
     def _take(self, frames: Samples) -> None:
+        if self._epsilon and float(np.mean(np.square(frames, dtype=np.float64))) < self._epsilon:
+            return
         if self._counts[-1] >= self._windows_per_piece:
             self._pieces.append(np.zeros_like(self._pieces[0]))
             self._counts.append(0)

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from chorale.fingerprint.v1 import (
     catalogue_pb2,
     fingerprint_service_pb2,
-    fingerprint_service_pb2_grpc,
     listening_pb2,
     recordings_pb2,
 )
@@ -24,10 +23,14 @@ from chorale_fingerprint.codes import LibraryMissing
 from chorale_fingerprint.engines import Engine, EngineUnknown
 from chorale_fingerprint.matching import MINIMUM_CODES, NotDistinctive, TooShort, require_length
 from chorale_fingerprint.servicer.enrolling import DuplicateRejected
-from chorale_fingerprint.store import Filter, Store
+from chorale_fingerprint.servicer.patterns import PATTERN_ERRORS, PatternRules, PatternsServicer
+from chorale_fingerprint.store.patterns import PatternStore
+from chorale_fingerprint.store.recordings import Filter, Store
+from chorale_fingerprint.store.similar import SimilarPatterns
 
 ERRORS: ErrorTable = {
     **AUDIO_ERRORS,
+    **PATTERN_ERRORS,
     TooShort: (StatusCode.FAILED_PRECONDITION, "AUDIO_TOO_SHORT"),
     NotDistinctive: (StatusCode.FAILED_PRECONDITION, "NOT_DISTINCTIVE"),
     DuplicateRejected: (StatusCode.ALREADY_EXISTS, "DUPLICATE_REJECTED"),
@@ -48,7 +51,7 @@ Long = (
 )
 
 
-class FingerprintServicer(fingerprint_service_pb2_grpc.FingerprintServiceServicer):
+class FingerprintServicer(PatternsServicer):
     """Answers FingerprintService. Holds no music and no state of its own."""
 
     def __init__(
@@ -58,8 +61,12 @@ class FingerprintServicer(fingerprint_service_pb2_grpc.FingerprintServiceService
         known_engines: tuple[Engine, ...],
         operations: Operations,
         works: Mapping[str, Work],
+        patterns: PatternStore,
+        similar: SimilarPatterns,
+        rules: PatternRules,
     ) -> None:
-        self._reader, self._store, self._engines = reader, store, known_engines
+        super().__init__(patterns, similar, rules, known_engines)
+        self._reader, self._store = reader, store
         self._operations, self._works = operations, works
 
     async def ListEngines(

@@ -15,7 +15,7 @@ from chorale_fingerprint import matching
 from chorale_fingerprint.codes import Codes
 from chorale_fingerprint.matching import Alignment, Found
 from chorale_fingerprint.servicer.searching import Hit, Searcher
-from chorale_fingerprint.store import Enrolled, Recording, ShelfChanged, Store, Stretch
+from chorale_fingerprint.store.recordings import Enrolled, Recording, ShelfChanged, Store, Stretch
 
 FILE, ACOUSTIC = "file", "acoustic"
 _RECORDINGS = uuid.UUID("7f2d5d0e-6c0f-4a55-9a39-0c1f0b6a4f11")

@@ -13,7 +13,7 @@ from chorale_runtime.operations import Job
 from chorale_fingerprint import matching
 from chorale_fingerprint.codes import Codes
 from chorale_fingerprint.matching import Found, Probes
-from chorale_fingerprint.store import Candidate, Enrolled, Shelves, Store
+from chorale_fingerprint.store.recordings import Candidate, Enrolled, Shelves, Store
 
 # So unlikely by chance that turning bits could not find anything better.
 SURE = 1e-6

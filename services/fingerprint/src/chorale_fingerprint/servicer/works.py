@@ -24,7 +24,7 @@ from chorale_fingerprint.servicer.enrolling import (
     new_recording,
 )
 from chorale_fingerprint.servicer.searching import Hit, Searcher
-from chorale_fingerprint.store import Recording, Store
+from chorale_fingerprint.store.recordings import Recording, Store
 
 MATCHES_DEFAULT = 5
 # One piece of unknown music in 200 may match.

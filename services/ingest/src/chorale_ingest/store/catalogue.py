@@ -71,7 +71,7 @@ class Catalogue:
             row = await (
                 await connection.execute("SELECT * FROM sound WHERE sha256 = %s", (sha256,))
             ).fetchone()
-        return None if row is None else _sound(row)
+        return None if row is None else sound_of(row)
 
     async def placing(self, sha256: str) -> None:
         """Note that objects are about to be put, so that they are collected if nobody claims."""
@@ -98,6 +98,8 @@ class Catalogue:
                     "privacy": "private" if claim.is_private else "public",
                     "parents": list(claim.parents),
                     "provenance": claim.provenance,
+                    "parent_start_frame": claim.parent_start_frame,
+                    "parent_frame_count": claim.parent_frame_count,
                     "lifetime": self._lifetime_seconds,
                 },
             )
@@ -159,9 +161,11 @@ ON CONFLICT (sha256) DO NOTHING
 """
 
 _INSERT_AUDIO = """
-INSERT INTO audio (owner, sha256, file_name, title, tags, privacy, parents, provenance, expire_time)
+INSERT INTO audio (owner, sha256, file_name, title, tags, privacy, parents, provenance,
+    parent_start_frame, parent_frame_count, expire_time)
 VALUES (%(owner)s, %(sha256)s, %(file_name)s, %(title)s, %(tags)s, %(privacy)s, %(parents)s,
-    %(provenance)s, now() + %(lifetime)s * interval '1 second')
+    %(provenance)s, %(parent_start_frame)s, %(parent_frame_count)s,
+    now() + %(lifetime)s * interval '1 second')
 ON CONFLICT (owner, sha256) DO UPDATE SET expire_time = CASE
     WHEN audio.expire_time IS NULL THEN NULL
     ELSE greatest(audio.expire_time, excluded.expire_time) END
@@ -206,7 +210,8 @@ def _sound_values(sound: Sound) -> dict[str, object]:
     }
 
 
-def _sound(row: dict[str, Any]) -> Sound:
+def sound_of(row: dict[str, Any]) -> Sound:
+    """What a row says of a sound."""
     names = Sound.__dataclass_fields__
     fields = {name: row[name] for name in names}
     fields["encoding"] = Encoding(row["encoding"])
@@ -217,7 +222,7 @@ def _sound(row: dict[str, Any]) -> Sound:
 def _entry(row: dict[str, Any]) -> Entry:
     return Entry(
         owner=row["owner"],
-        sound=_sound(row),
+        sound=sound_of(row),
         file_name=row["file_name"],
         title=row["title"],
         tags=tuple(row["tags"]),
@@ -227,4 +232,6 @@ def _entry(row: dict[str, Any]) -> Entry:
         parents=tuple(row["parents"]),
         provenance=row["provenance"],
         sequence=row["sequence"],
+        parent_start_frame=row["parent_start_frame"],
+        parent_frame_count=row["parent_frame_count"],
     )

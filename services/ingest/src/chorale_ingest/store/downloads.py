@@ -1,52 +1,91 @@
-"""Audio as a file: the original, or a WAV made of what is stored."""
+"""Audio as a file: the original, or another encoding of what is stored."""
 
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 
 from chorale_runtime.objects import Objects
 
-from chorale_ingest import sniffing, wave
-from chorale_ingest.samples import Encoding, Layout
-from chorale_ingest.sounds import Sound, original_key, pcm_key
-from chorale_ingest.store.reading import Reader, Wanted, plan
+from chorale_ingest import forms, sniffing
+from chorale_ingest.forms import Form
+from chorale_ingest.sounds import Entry, Sound, original_key, pcm_key
+from chorale_ingest.store.casting import Caster
+from chorale_ingest.store.exporting import Export, Exporter
+from chorale_ingest.store.reading import Reader
 
-WAVE_TYPE = "audio/wav"
+
+@dataclass(frozen=True)
+class File:
+    """A file on its way out."""
+
+    content_type: str
+    chunks: AsyncIterator[bytes]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A file that was written, and where anybody can fetch it for a while."""
+
+    url: str
+    size_bytes: int
+    sha256: str
 
 
 class Downloads:
-    """Makes files of sounds."""
+    """Gives audio out as files."""
 
-    def __init__(self, objects: Objects, reader: Reader, lifetime_seconds: int) -> None:
+    def __init__(
+        self,
+        objects: Objects,
+        reader: Reader,
+        caster: Caster,
+        exporter: Exporter,
+        lifetime_seconds: int,
+    ) -> None:
         self._objects, self._reader = objects, reader
+        self._caster, self._exporter = caster, exporter
         self.lifetime_seconds = lifetime_seconds
 
     def original_key(self, sound: Sound) -> str:
         """Where the bytes are that `ReadBytes` reads: of what the mesh made, its PCM."""
         return original_key(sound.sha256) if sound.has_original else pcm_key(sound.sha256)
 
-    def file(self, sound: Sound, encoding: str) -> tuple[str, AsyncIterator[bytes] | None]:
-        """The content type and bytes of an encoding; no bytes where it is not served."""
+    async def file(self, entry: Entry, encoding: str) -> File:
+        """An audio as a file; `unspecified` is the original, or as stored if there is none."""
+        sound = entry.sound
         if encoding == "unspecified" and sound.has_original:
             content_type = sniffing.content_type(sound.container)
-            return content_type, self._reader.raw(original_key(sound.sha256), 0, 0)
-        is_s16 = sound.encoding is Encoding.S16LE
-        if encoding == "unspecified" or (encoding == "wav16" and is_s16):
-            return WAVE_TYPE, self._stored(sound)
-        if encoding == "wav32f":
-            return WAVE_TYPE, self._floats(sound)
-        return "", None
+            return File(content_type, self._reader.raw(original_key(sound.sha256), 0, 0))
+        form = _form(sound, encoding)
+        if not form.codec:
+            made = forms.cast(sound, form)
+            return File(form.content_type, self._caster.wave(sound, made))
+        export = await self._exporter.export(entry, form)
+        return File(form.content_type, self._reader.raw(export.key, 0, 0))
 
-    def sign(self, sound: Sound, lifetime_seconds: int, file_name: str) -> str:
-        """A URL of the original, saved under a name."""
-        name = file_name or f"{sound.sha256[:12]}.{sound.container.split(',')[0]}"
-        return self._objects.sign_get(original_key(sound.sha256), lifetime_seconds, name)
+    async def sign(self, entry: Entry, encoding: str, lifetime_seconds: int, file_name: str) -> str:
+        """A URL of a file, which is made first if it is not there, saved under a name."""
+        sound = entry.sound
+        name = file_name or entry.file_name
+        if encoding == "unspecified" and sound.has_original:
+            name = name or f"{sound.sha256[:12]}.{sound.container.split(',')[0]}"
+            return self._objects.sign_get(original_key(sound.sha256), lifetime_seconds, name)
+        form = _form(sound, encoding)
+        export = await self._exporter.export(entry, form)
+        return self._signed(entry, form, export, lifetime_seconds, file_name)
 
-    async def _stored(self, sound: Sound) -> AsyncIterator[bytes]:
-        yield wave.head(sound.layout, sound.sample_rate_hz, sound.frame_count)
-        async for chunk in self._reader.raw(pcm_key(sound.sha256), 0, 0):
-            yield chunk
+    async def export(self, entry: Entry, encoding: str, sample_rate_hz: int) -> Exported:
+        """Write a file of an encoding at a rate, and sign it for the usual time."""
+        form = forms.FORMS[encoding]
+        export = await self._exporter.export(entry, form, sample_rate_hz)
+        url = self._signed(entry, form, export, self.lifetime_seconds, "")
+        return Exported(url, export.size_bytes, export.file_sha256)
 
-    async def _floats(self, sound: Sound) -> AsyncIterator[bytes]:
-        layout = Layout(Encoding.F32LE, sound.channel_count)
-        yield wave.head(layout, sound.sample_rate_hz, sound.frame_count)
-        async for piece in self._reader.frames(sound, plan(sound, Wanted())):
-            yield piece.pcm
+    def _signed(
+        self, entry: Entry, form: Form, export: Export, lifetime_seconds: int, file_name: str
+    ) -> str:
+        name = file_name or forms.file_name(entry.file_name or entry.sound.sha256[:12], form.suffix)
+        return self._objects.sign_get(export.key, lifetime_seconds, name)
+
+
+def _form(sound: Sound, encoding: str) -> Form:
+    return forms.as_stored(sound) if encoding == "unspecified" else forms.FORMS[encoding]

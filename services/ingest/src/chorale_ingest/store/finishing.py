@@ -21,7 +21,8 @@ from chorale_ingest.store.sources import Segment, StoredFile
 from chorale_ingest.store.staging import Staging
 from chorale_ingest.store.uploads import Part, Upload, Uploads
 from chorale_ingest.tiers import Tier
-from chorale_ingest.worker.decoders import DecoderLost, Decoders
+from chorale_ingest.worker.births import DecoderLost
+from chorale_ingest.worker.decoders import Decoders
 
 logger = logging.getLogger(__name__)
 

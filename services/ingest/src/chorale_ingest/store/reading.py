@@ -99,7 +99,7 @@ class Reader:
             signals = self._resampled(sound, asked)
         position = asked.start_frame
         frame_bytes = asked.channel_count * FLOAT_BYTES
-        async for pcm in _rechunked(signals, asked.frames_per_chunk * frame_bytes):
+        async for pcm in rechunked(signals, asked.frames_per_chunk * frame_bytes):
             yield Piece(position, pcm)
             position += len(pcm) // frame_bytes
 
@@ -108,6 +108,10 @@ class Reader:
         chunks = self._objects.read(key, offset_bytes, length_bytes or None, FETCH_BYTES)
         async for chunk in chunks:
             yield chunk
+
+    async def points(self, sound: Sound) -> overview.Points:
+        """The whole stored overview: 12 bytes for 2048 frames."""
+        return overview.stored_points(await self._objects.read_all(overview_key(sound.sha256)))
 
     async def picture(
         self, sound: Sound, start_frame: int, end_frame: int, point_count: int
@@ -141,7 +145,7 @@ class Reader:
             async for chunk in chunks:
                 yield chunk
             return
-        async for whole in _rechunked(chunks, layout.frame_bytes * (FETCH_BYTES // 32)):
+        async for whole in rechunked(chunks, layout.frame_bytes * (FETCH_BYTES // 32)):
             yield _signal(whole, layout, asked.channel_count).tobytes()
 
     async def _resampled(self, sound: Sound, asked: Plan) -> AsyncIterator[bytes]:
@@ -187,7 +191,7 @@ def _signal(data: bytes, layout: Layout, channel_count: int) -> Signal:
     return samples.with_channels(samples.signal(samples.unpacked(data, layout)), channel_count)
 
 
-async def _rechunked(chunks: AsyncIterator[bytes], size_bytes: int) -> AsyncIterator[bytes]:
+async def rechunked(chunks: AsyncIterator[bytes], size_bytes: int) -> AsyncIterator[bytes]:
     """Cut a stream of bytes into pieces of one size; the last may be shorter."""
     rest = b""
     async for chunk in chunks:

@@ -37,6 +37,13 @@ class Registrar:
         sound = await self._catalogue.sound(sha256)
         if sound is None:
             sound = await self._checked(sha256, sample_rate_hz, channel_count, frame_count)
+        elif (sound.channel_count, sound.frame_count) != (channel_count, frame_count):
+            # The same bytes, as of digital silence, can be two sounds; the name is taken.
+            raise UploadSizeMismatch(
+                pcm_key(sha256),
+                frame_count * channel_count * sound.encoding.sample_bytes,
+                sound.size_bytes,
+            )
         try:
             return await self._catalogue.claim(sound, claim)
         except ObjectsVanished:

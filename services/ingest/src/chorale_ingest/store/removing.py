@@ -7,6 +7,7 @@ from chorale_runtime.objects import Objects
 
 from chorale_ingest.sounds import AudioNotFound, Deletion, audio_name, object_keys
 from chorale_ingest.store.catalogue import leave, lock
+from chorale_ingest.store.exporting import Exporter
 
 DELETIONS_LOCK = 0x64656C657465  # "delete": makes sequence numbers appear in order
 
@@ -14,8 +15,8 @@ DELETIONS_LOCK = 0x64656C657465  # "delete": makes sequence numbers appear in or
 class Remover:
     """Deletes rows first and objects afterwards; what it leaves behind, the next sweep takes."""
 
-    def __init__(self, database: Database, objects: Objects) -> None:
-        self._database, self._objects = database, objects
+    def __init__(self, database: Database, objects: Objects, exporter: Exporter) -> None:
+        self._database, self._objects, self._exporter = database, objects, exporter
 
     async def delete(self, owner: str, sha256: str) -> list[str]:
         """Delete the owner's audio and all of the owner's that was made from it."""
@@ -26,6 +27,7 @@ class Remover:
                 raise AudioNotFound(audio_name(sha256))
             await _forget(connection, [(owner, digest) for digest in digests])
         for digest in digests:
+            await self._exporter.forget(owner, digest)
             await self.collect(digest)
         return digests
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from chorale_runtime.dependencies import DependencyUnavailable
 from chorale_runtime.objects import Objects
 
+from chorale_ingest.store.exporting import Exporter
 from chorale_ingest.store.removing import Remover
 from chorale_ingest.store.uploads import Uploads
 
@@ -19,8 +20,11 @@ STRAY_AGE = timedelta(hours=1)  # a part is put a moment before its row: leave f
 class Sweeper:
     """Works in small batches, so that replicas share the work and none waits for another."""
 
-    def __init__(self, remover: Remover, uploads: Uploads, objects: Objects) -> None:
-        self._remover, self._uploads, self._objects = remover, uploads, objects
+    def __init__(
+        self, remover: Remover, uploads: Uploads, exporter: Exporter, objects: Objects
+    ) -> None:
+        self._remover, self._uploads = remover, uploads
+        self._exporter, self._objects = exporter, objects
 
     async def run(self, every_seconds: float) -> None:
         """Sweep for ever; an outage postpones a round."""
@@ -45,14 +49,18 @@ class Sweeper:
             ended += len(upload_ids)
         await self._uploads.forget()
         collected = await self._remover.collect_garbage(BATCH)
-        strays = await self._remove_strays()
-        if expired or ended or collected or strays:
+        exports = 0
+        while count := await self._exporter.collect():
+            exports += count
+        strays = await self._remove_strays() + await self._remove_staged()
+        if expired or ended or collected or exports or strays:
             logger.info(
                 "swept",
                 extra={
                     "expired": expired,
                     "uploads": ended,
                     "collected": collected,
+                    "exports": exports,
                     "strays": strays,
                 },
             )
@@ -66,6 +74,18 @@ class Sweeper:
                 keys.setdefault(stored.key.split("/")[1], []).append(stored.key)
         known = await self._uploads.known(list(keys)) if keys else set()
         strays = [key for upload_id in keys.keys() - known for key in keys[upload_id]]
+        for key in strays:
+            await self._objects.delete(key)
+        return len(strays)
+
+    async def _remove_staged(self) -> int:
+        """Remove sound that a maker, or a cut, was copying into its place when it died."""
+        stray_before = datetime.now(UTC) - STRAY_AGE
+        strays = [
+            stored.key
+            async for stored in self._objects.list("staging/")
+            if stored.store_time is not None and stored.store_time < stray_before
+        ]
         for key in strays:
             await self._objects.delete(key)
         return len(strays)

@@ -8,18 +8,21 @@ socket whose closing by the service kills the child, and on which its exit is to
 
 import contextlib
 import dataclasses
+import io
 import json
 import os
 import selectors
 import signal
 import socket
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import av.logging
 
-from chorale_ingest import decoding
+from chorale_ingest import decoding, encoding, metering
 from chorale_ingest.decoded import AudioTooLong, Undecodable
+from chorale_ingest.forms import FORMS, Order
+from chorale_ingest.samples import Encoding, Layout
 from chorale_ingest.worker import pipe
 from chorale_ingest.worker.confinement import (
     Confinement,
@@ -46,13 +49,20 @@ def main() -> None:
 
 
 def _warm_up() -> None:
-    """Decode eight frames, so that whatever is imported late is imported before the fork."""
+    """Decode and encode eight frames: what is imported late is imported before the fork."""
     head = b"RIFF\x34\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x44\xac\0\0\x88\x58\x01\0\x02\0\x10\0"
     first, second = socket.socketpair()
     with first, second:
         wave = head + b"data\x10\0\0\0" + bytes(16)
         first.sendall(pipe.ANSWER.pack(len(wave)) + wave)
         _decode(pipe.Line(second.fileno()), len(wave), 1.0)
+    for form in FORMS.values():
+        if form.codec:
+            layout, depth = Layout(Encoding.F32LE, 1), 16 if form.codec == "flac" else 32
+            order = Order(form.codec, form.container, 48000, layout, depth, True, form.bit_rate_bps)
+            encoding.encode(io.BytesIO(bytes(32)), order, lambda _: None)
+    meter = Order("", "", 48000, Layout(Encoding.F32LE, 1), 32, False, 0)
+    metering.measure(io.BytesIO(bytes(32)), meter)
 
 
 class Nursery:
@@ -121,7 +131,7 @@ class Nursery:
                     continue  # the service let go of it: nobody asks
 
 
-def _live(line: int, order: dict[str, float]) -> NoReturn:
+def _live(line: int, order: dict[str, Any]) -> NoReturn:
     """Be the child: keep one descriptor, lock in, decode, exit."""
     try:
         signal.set_wakeup_fd(-1)
@@ -136,7 +146,11 @@ def _live(line: int, order: dict[str, float]) -> NoReturn:
             int(order["cpu_seconds"]), int(order["memory_bytes"]), order["duration_seconds"]
         )
         confine(limits)
-        _decode(pipe.Line(kept), int(order["size_bytes"]), limits.duration_seconds)
+        size_bytes, encode = int(order["size_bytes"]), order["encode"]
+        if encode is not None:
+            _encode(pipe.Line(kept), size_bytes, encode)
+        else:
+            _decode(pipe.Line(kept), size_bytes, limits.duration_seconds)
     except MemoryError:
         os._exit(EXIT_OUT_OF_MEMORY)
     except (pipe.SourceBroken, OSError):
@@ -162,6 +176,16 @@ def _decode(line: pipe.Line, size_bytes: int, limit_seconds: float) -> None:
     if file.broken:
         raise pipe.SourceBroken
     line.tell(pipe.Kind.RESULT, json.dumps(result).encode())
+
+
+def _encode(line: pipe.Line, size_bytes: int, told: dict[str, Any]) -> None:
+    layout = Layout(Encoding(told.pop("encoding")), told.pop("channel_count"))
+    file, order = pipe.RemoteFile(line, size_bytes), Order(layout=layout, **told)
+    if order.container:
+        head = encoding.encode(file, order, lambda data: line.tell(pipe.Kind.BODY, data))
+    else:  # nothing is written: it is measured
+        head = metering.measure(file, order)
+    line.tell(pipe.Kind.HEAD, head)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,10 @@ class Kind(Enum):
     READ = b"R"
     PCM = b"P"
     POINTS = b"O"
+    BODY = b"B"
+    """The next bytes of an encoded file, from `encoding.HEAD_BYTES` on."""
+    HEAD = b"H"
+    """The bytes before those; the encoder's last message."""
     RESULT = b"D"
     REFUSAL = b"E"
 

@@ -19,12 +19,21 @@ from chorale_runtime.operations import ERRORS as OPERATION_ERRORS
 from chorale_runtime.operations import Job, Operations, Work
 from chorale_runtime.pages import page
 from google.longrunning import operations_pb2
-from google.protobuf.message import Message
 from grpc import StatusCode
 
-from chorale_mastering import engines, messages, worker
+from chorale_mastering import engines, messages, refusals, tone, worker
 from chorale_mastering.engines import Engine
 from chorale_mastering.loudness import NotFinite, TooShort, require_window
+from chorale_mastering.messages.matching import SettingUnsupported
+from chorale_mastering.servicer.master_calls import MasterCalls, done
+from chorale_mastering.servicer.masters import Planner
+from chorale_mastering.servicer.preset_calls import PresetCalls
+from chorale_mastering.servicer.reference_calls import ReferenceCalls
+from chorale_mastering.servicer.stream_calls import StreamCalls
+from chorale_mastering.store import presets, references
+from chorale_mastering.store.presets import Presets
+from chorale_mastering.store.references import References
+from chorale_mastering.worker.live_masters import LiveMasters
 
 MEASURE = "chorale.mastering.v1.MasteringService/MeasureLoudness"
 
@@ -38,6 +47,17 @@ ERRORS: ErrorTable = {
     messages.StreamOutOfOrder: (StatusCode.INVALID_ARGUMENT, "STREAM_OUT_OF_ORDER"),
     worker.FramesTorn: (StatusCode.INVALID_ARGUMENT, "FRAMES_INVALID"),
     worker.SoundTooLong: (StatusCode.FAILED_PRECONDITION, "AUDIO_TOO_LONG"),
+    refusals.NoFrames: (StatusCode.FAILED_PRECONDITION, "AUDIO_TOO_SHORT"),
+    refusals.CodecMissing: (StatusCode.INVALID_ARGUMENT, "SETTING_UNSUPPORTED"),
+    refusals.EncodingUnfit: (StatusCode.INVALID_ARGUMENT, "SETTING_UNSUPPORTED"),
+    refusals.ReferenceUnsuitable: (StatusCode.FAILED_PRECONDITION, "REFERENCE_UNSUITABLE"),
+    references.ReferenceNotFound: (StatusCode.NOT_FOUND, "REFERENCE_NOT_FOUND"),
+    SettingUnsupported: (StatusCode.INVALID_ARGUMENT, "SETTING_UNSUPPORTED"),
+    tone.BandTooHigh: (StatusCode.INVALID_ARGUMENT, "SETTING_UNSUPPORTED"),
+    presets.PresetNotFound: (StatusCode.NOT_FOUND, "PRESET_NOT_FOUND"),
+    presets.PresetExists: (StatusCode.ALREADY_EXISTS, "PRESET_EXISTS"),
+    presets.PresetBuiltIn: (StatusCode.FAILED_PRECONDITION, "PRESET_BUILT_IN"),
+    presets.PresetsFull: (StatusCode.RESOURCE_EXHAUSTED, "QUOTA_EXCEEDED"),
 }
 
 # Measured here on one core: storage, decoding and the meter, and what starting costs.
@@ -72,7 +92,13 @@ class MasteringWorks:
         return answer
 
 
-class MasteringServicer(mastering_service_pb2_grpc.MasteringServiceServicer):
+class MasteringServicer(
+    MasterCalls,
+    StreamCalls,
+    ReferenceCalls,
+    PresetCalls,
+    mastering_service_pb2_grpc.MasteringServiceServicer,
+):
     """Answers MasteringService. Holds no music and no state of its own."""
 
     def __init__(
@@ -82,8 +108,14 @@ class MasteringServicer(mastering_service_pb2_grpc.MasteringServiceServicer):
         operations: Operations,
         works: Mapping[str, Work],
         live: worker.LiveMeters,
+        planner: Planner,
+        presets: Presets,
+        references: References,
+        live_masters: LiveMasters,
     ) -> None:
         self._reader, self._answers, self._live = reader, answers, live
+        self._planner, self._presets, self._references = planner, presets, references
+        self._live_masters = live_masters
         self._operations, self._works = operations, works
 
     async def ListEngines(
@@ -106,7 +138,7 @@ class MasteringServicer(mastering_service_pb2_grpc.MasteringServiceServicer):
         asked = await _Measuring.of(request, self._reader)
         if request.validate_only:
             kept = await self._answers.find(asked.question, loudness_pb2.MeasureLoudnessResponse)
-            return _done(messages.estimated(asked.engine, asked.seconds, cached=kept is not None))
+            return done(messages.estimated(asked.engine, asked.seconds, cached=kept is not None))
         return await self._operations.start(
             self._works[MEASURE],
             request,
@@ -181,10 +213,3 @@ def _settings(channel_layout: int, curve_points: int) -> Mapping[str, str]:
         "channel_layout": loudness_pb2.ChannelLayout.Name(channel_layout),
         "curve_points": str(curve_points),
     }
-
-
-def _done(response: Message) -> operations_pb2.Operation:
-    """An operation that is over before it began, of which nothing is kept."""
-    operation = operations_pb2.Operation(done=True)
-    operation.response.Pack(response)
-    return operation

@@ -105,6 +105,7 @@ def loudness(value: Loudness) -> loudness_pb2.Loudness:
         peak_to_short_term_lu=value.peak_to_short_term_lu or 0.0,
         stereo_correlation=value.stereo_correlation,
         dynamic_range_db=value.dynamic_range_db,
+        spectrum_db=value.third_octaves_db,
         channel_true_peak_dbtp=[_peak(peak) for peak in value.channel_true_peaks_dbtp],
         gated_out=integrated is None,
         frame_count=value.frame_count,

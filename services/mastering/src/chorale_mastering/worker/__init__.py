@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from chorale_audio.encoding import Encoding
@@ -13,7 +14,9 @@ from chorale_runtime.processes import QueueFull
 from chorale_mastering.loudness import Loudness, Reading
 
 if TYPE_CHECKING:
+    from chorale_mastering.block import Samples
     from chorale_mastering.meter import Meter
+    from chorale_mastering.spectrum import SpectrumGatherer
 
 T = TypeVar("T")
 
@@ -54,11 +57,13 @@ def warm() -> None:
     """Imports and compiles what work will need."""
     import numpy as np
 
-    from chorale_mastering.meter import Meter
+    from chorale_mastering.brief import Brief, Format
+    from chorale_mastering.mastering import master
+    from chorale_mastering.plan import planned
 
-    meter = Meter(8000, 2)
-    meter.push(np.zeros((8000, 2), np.float32))
-    meter.finish()
+    noise = np.random.default_rng(0).standard_normal((8000, 2)).astype(np.float32)
+    brief = Brief(planned(), Format(8000, 2), len(noise))
+    master([noise], brief, lambda _stage, _share: None).close()
 
 
 def measure_loudness(
@@ -119,6 +124,7 @@ class LiveMeter:
         self, threads: ThreadPoolExecutor, meter: "Meter", interval_frames: int, seconds_max: float
     ) -> None:
         self._threads, self._meter = threads, meter
+        self._spectrum: SpectrumGatherer | None = None  # made on its thread: it brings numpy
         self._interval_frames, self._seconds_max = interval_frames, seconds_max
 
     async def push(self, data: bytes) -> Sequence[Reading]:
@@ -142,6 +148,7 @@ class LiveMeter:
         from chorale_audio.pcm import decoded
 
         block = decoded(data, Encoding.F32LE, self._meter.channel_count)
+        self._gather(block)
         readings = []
         while len(block):
             due = self._interval_frames - self._meter.frame_count % self._interval_frames
@@ -153,7 +160,20 @@ class LiveMeter:
 
     def _finish(self) -> Reading:
         self._meter.finish()
-        return self._read()
+        reading = self._read()
+        if self._spectrum is None:
+            return reading
+        octaves = self._spectrum.read().third_octaves_db()
+        return replace(reading, loudness=replace(reading.loudness, third_octaves_db=octaves))
+
+    def _gather(self, block: "Samples") -> None:
+        """The spectrum is told at the end: it is a mean of all."""
+        if self._spectrum is None:
+            from chorale_mastering.spectrum import MeanSpectrum
+
+            meter = self._meter
+            self._spectrum = MeanSpectrum.gatherer(meter.sample_rate_hz, meter.channel_count)
+        self._spectrum.push(block)
 
     def _read(self) -> Reading:
         meter = self._meter

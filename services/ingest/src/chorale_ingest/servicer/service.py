@@ -10,52 +10,27 @@ from chorale.engines.v1 import engine_pb2
 from chorale.ingest.v1 import (
     audio_pb2,
     ingest_service_pb2,
-    ingest_service_pb2_grpc,
     reading_pb2,
     upload_pb2,
     usage_pb2,
 )
 from chorale_runtime import caller, pages
-from chorale_runtime.errors import ErrorTable
-from chorale_runtime.refusals import CallForbidden, NotServed
+from chorale_runtime.refusals import CallForbidden
 from google.api import httpbody_pb2
-from grpc import StatusCode
 
 from chorale_ingest import messages, sounds
-from chorale_ingest.decoded import AudioTooLong, Undecodable
 from chorale_ingest.engines import Engine
-from chorale_ingest.sounds import Entry, digest_in
+from chorale_ingest.servicer.making import Makers, MakingServicer, told
+from chorale_ingest.sounds import digest_in
 from chorale_ingest.store import reading
 from chorale_ingest.store.catalogue import Catalogue
 from chorale_ingest.store.downloads import Downloads
-from chorale_ingest.store.finishing import ChecksumMismatch, UploadSizeMismatch
 from chorale_ingest.store.reading import Reader
-from chorale_ingest.store.receiving import Receiver, StreamOutOfOrder, UploadGap
+from chorale_ingest.store.receiving import Receiver, StreamOutOfOrder
 from chorale_ingest.store.registering import Registrar
 from chorale_ingest.store.removing import Remover
-from chorale_ingest.store.uploads import RequestIdReused, UploadContended, UploadNotFound, Uploads
-from chorale_ingest.tiers import AudioTooLarge, QuotaExceeded, Tier, Tiers, over
-from chorale_ingest.worker.decoders import QueueFull
-
-ERRORS: ErrorTable = {
-    sounds.AudioExists: (StatusCode.ALREADY_EXISTS, "AUDIO_EXISTS"),
-    sounds.AudioNotFound: (StatusCode.NOT_FOUND, "AUDIO_NOT_FOUND"),
-    messages.PrivacyForbidden: (StatusCode.PERMISSION_DENIED, "CALL_FORBIDDEN"),
-    AudioTooLarge: (StatusCode.RESOURCE_EXHAUSTED, "AUDIO_TOO_LARGE"),
-    AudioTooLong: (StatusCode.FAILED_PRECONDITION, "AUDIO_TOO_LONG"),
-    ChecksumMismatch: (StatusCode.DATA_LOSS, "CHECKSUM_MISMATCH"),
-    pages.PageTokenInvalid: (StatusCode.INVALID_ARGUMENT, "PAGE_TOKEN_INVALID"),
-    QueueFull: (StatusCode.RESOURCE_EXHAUSTED, "QUEUE_FULL"),
-    QuotaExceeded: (StatusCode.RESOURCE_EXHAUSTED, "QUOTA_EXCEEDED"),
-    reading.SpanPastEnd: (StatusCode.OUT_OF_RANGE, "SPAN_PAST_END"),
-    RequestIdReused: (StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED"),
-    StreamOutOfOrder: (StatusCode.INVALID_ARGUMENT, "STREAM_OUT_OF_ORDER"),
-    Undecodable: (StatusCode.INVALID_ARGUMENT, "UNDECODABLE"),
-    UploadContended: (StatusCode.ABORTED, "UPLOAD_CONTENDED"),
-    UploadGap: (StatusCode.OUT_OF_RANGE, "UPLOAD_GAP"),
-    UploadNotFound: (StatusCode.NOT_FOUND, "UPLOAD_NOT_FOUND"),
-    UploadSizeMismatch: (StatusCode.FAILED_PRECONDITION, "UPLOAD_SIZE_MISMATCH"),
-}
+from chorale_ingest.store.uploads import Uploads
+from chorale_ingest.tiers import QuotaExceeded, Tiers, over
 
 HEARTBEAT_SECONDS = 15.0
 HEAR_OUT_SECONDS, SILENCE_SECONDS = 2.0, 0.1
@@ -67,8 +42,8 @@ Context: TypeAlias = Any
 Stream: TypeAlias = AsyncIterator[Any]
 
 
-class IngestServicer(ingest_service_pb2_grpc.IngestServiceServicer):
-    """Answers IngestService. Holds no music and no state of its own."""
+class IngestServicer(MakingServicer):
+    """Answers IngestService: ways in, the catalogue, ways out. Holds no state of its own."""
 
     def __init__(
         self,
@@ -80,9 +55,11 @@ class IngestServicer(ingest_service_pb2_grpc.IngestServiceServicer):
         reader: Reader,
         downloads: Downloads,
         registrar: Registrar,
+        makers: Makers,
         engines: tuple[Engine, ...],
     ) -> None:
-        self._tiers, self._catalogue, self._uploads = tiers, catalogue, uploads
+        super().__init__(tiers, catalogue, makers)
+        self._uploads = uploads
         self._receiver, self._reader, self._downloads = receiver, reader, downloads
         self._registrar, self._remover, self._engines = registrar, remover, engines
 
@@ -130,7 +107,7 @@ class IngestServicer(ingest_service_pb2_grpc.IngestServiceServicer):
         """Finishes an upload that was PUT to its signed URL."""
         owner, tier = self._who()
         entry = await self._receiver.finish(owner, tier, messages.upload_id(request.name))
-        return upload_pb2.FinishUploadResponse(audio=_told(entry))
+        return upload_pb2.FinishUploadResponse(audio=told(entry))
 
     async def PutAudio(
         self, request_iterator: Stream, context: Context
@@ -140,8 +117,8 @@ class IngestServicer(ingest_service_pb2_grpc.IngestServiceServicer):
         first = await anext(request_iterator, None)
         if first is None:
             raise StreamOutOfOrder("a message with the file's first bytes")
-        told = upload_pb2.AudioDetails(title=first.title)
-        details = messages.details(first.file_name, told, tier, f"{SERVICE}PutAudio")
+        said = upload_pb2.AudioDetails(title=first.title)
+        details = messages.details(first.file_name, said, tier, f"{SERVICE}PutAudio")
 
         async def data() -> AsyncIterator[bytes]:
             yield first.body.data
@@ -150,7 +127,7 @@ class IngestServicer(ingest_service_pb2_grpc.IngestServiceServicer):
 
         async with _heard_out(request_iterator):
             entry = await self._receiver.receive_whole(owner, tier, details, data())
-        return upload_pb2.PutAudioResponse(audio=_told(entry))
+        return upload_pb2.PutAudioResponse(audio=told(entry))
 
     async def RegisterAudio(
         self, request: upload_pb2.RegisterAudioRequest, context: Context
@@ -166,7 +143,7 @@ class IngestServicer(ingest_service_pb2_grpc.IngestServiceServicer):
             request.format.channel_count,
             request.frame_count,
         )
-        return upload_pb2.RegisterAudioResponse(audio=_told(entry))
+        return upload_pb2.RegisterAudioResponse(audio=told(entry))
 
     async def FindMissing(
         self, request: upload_pb2.FindMissingRequest, context: Context
@@ -181,7 +158,7 @@ class IngestServicer(ingest_service_pb2_grpc.IngestServiceServicer):
         self, request: audio_pb2.GetAudioRequest, context: Context
     ) -> audio_pb2.GetAudioResponse:
         """Describes one audio."""
-        return audio_pb2.GetAudioResponse(audio=_told(await self._entry(request.name)))
+        return audio_pb2.GetAudioResponse(audio=told(await self._entry(request.name)))
 
     async def ListAudio(
         self, request: audio_pb2.ListAudioRequest, context: Context
@@ -195,7 +172,7 @@ class IngestServicer(ingest_service_pb2_grpc.IngestServiceServicer):
         shown = found[:size]
         more = len(found) > size
         return audio_pb2.ListAudioResponse(
-            audio=[_told(entry) for entry in shown],
+            audio=[told(entry) for entry in shown],
             next_page_token=pages.token(shown[-1].sequence, owner, wanted) if more else "",
         )
 
@@ -215,7 +192,7 @@ class IngestServicer(ingest_service_pb2_grpc.IngestServiceServicer):
             tags=messages.unique(request.tags) if "tags" in paths else None,
             is_private=is_private,
         )
-        return audio_pb2.UpdateAudioResponse(audio=_told(entry))
+        return audio_pb2.UpdateAudioResponse(audio=told(entry))
 
     async def KeepAudio(
         self, request: audio_pb2.KeepAudioRequest, context: Context
@@ -228,7 +205,7 @@ class IngestServicer(ingest_service_pb2_grpc.IngestServiceServicer):
             if entry.owner != owner or entry.expire_time is not None:
                 raise QuotaExceeded("kept_audio", tier.name, tier.kept_audio)
         entry = await self._catalogue.keep(owner, digest_in(request.name), not request.release)
-        return audio_pb2.KeepAudioResponse(audio=_told(entry))
+        return audio_pb2.KeepAudioResponse(audio=told(entry))
 
     async def DeleteAudio(
         self, request: audio_pb2.DeleteAudioRequest, context: Context
@@ -270,11 +247,10 @@ class IngestServicer(ingest_service_pb2_grpc.IngestServiceServicer):
     ) -> AsyncIterator[httpbody_pb2.HttpBody]:
         """Streams audio as a file."""
         entry = await self._entry(request.audio)
-        wanted = reading_pb2.Encoding.Name(request.encoding).removeprefix("ENCODING_").lower()
-        content_type, chunks = self._downloads.file(entry.sound, wanted)
-        if chunks is None:
-            raise NotServed(f"{SERVICE}DownloadAudio as {wanted}")
-        async for data in chunks:
+        wanted = messages.form_name(request.encoding)
+        file = await self._downloads.file(entry, wanted)
+        content_type = file.content_type
+        async for data in file.chunks:
             yield messages.body(data, content_type)
             content_type = ""
 
@@ -283,11 +259,10 @@ class IngestServicer(ingest_service_pb2_grpc.IngestServiceServicer):
     ) -> reading_pb2.SignUrlResponse:
         """Signs a URL under which anybody can download audio for a while."""
         entry = await self._entry(request.audio)
-        if request.encoding or not entry.sound.has_original:
-            raise NotServed(f"{SERVICE}SignUrl of another encoding than the original")
         lifetime = request.lifetime.seconds or self._downloads.lifetime_seconds
-        name = messages.plain(request.file_name) or entry.file_name
-        url = self._downloads.sign(entry.sound, lifetime, name)
+        name = messages.plain(request.file_name)
+        wanted = messages.form_name(request.encoding)
+        url = await self._downloads.sign(entry, wanted, lifetime, name)
         return messages.signed(url, lifetime, datetime.now(UTC))
 
     async def GetOverview(
@@ -353,13 +328,6 @@ class IngestServicer(ingest_service_pb2_grpc.IngestServiceServicer):
             ]
         )
 
-    def _who(self) -> tuple[str, Tier]:
-        who = caller.current()
-        return who.principal, self._tiers.of(who.tier)
-
-    async def _entry(self, name: str) -> Entry:
-        return await self._catalogue.find(caller.current().principal, digest_in(name))
-
 
 @asynccontextmanager
 async def _heard_out(requests: Stream) -> AsyncIterator[None]:
@@ -376,10 +344,6 @@ async def _heard_out(requests: Stream) -> AsyncIterator[None]:
                 while True:
                     await asyncio.wait_for(anext(requests), SILENCE_SECONDS)
         raise
-
-
-def _told(entry: Entry) -> audio_pb2.Audio:
-    return messages.audio(entry, _for_service())
 
 
 def _for_service() -> bool:

@@ -1,0 +1,1 @@
+"""What the database keeps: recordings, patterns, and how they are found."""

@@ -1,0 +1,381 @@
+"""Patterns over the wire: indexed, found, kept from others, and gone when deleted."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Callable
+from importlib import resources
+from typing import Any
+
+import numpy as np
+import psycopg
+import pytest
+import pytest_asyncio
+from chorale.audio.v1 import audio_pb2
+from chorale.fingerprint.v1 import catalogue_pb2, patterns_pb2, recordings_pb2, similar_pb2
+from chorale_client import AsyncChorale, ChoraleError
+from chorale_fingerprint.app import build
+from chorale_fingerprint.layouts import LAYOUTS, Layout
+from chorale_fingerprint.settings import Settings
+from chorale_fingerprint.store.similar import SimilarPatterns, Wanted
+from chorale_mesh.objects import EmbeddedObjects
+from chorale_runtime.database import Database
+from chorale_runtime.server import running
+
+DRUMS = LAYOUTS["layouts/drums/1"]
+MIGRATIONS = resources.files("chorale_fingerprint") / "migrations"
+As = Callable[[str], AsyncChorale]
+
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.xdist_group("fingerprint-patterns"),
+]
+
+
+@pytest.fixture(scope="module")
+def alone(postgres_url: str, object_server: EmbeddedObjects) -> Settings:
+    """Settings of a fingerprint without an ingest: patterns are numbers, not sound."""
+    name = f"patterns_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"'.encode())
+    return Settings(
+        database_url=psycopg.conninfo.make_conninfo(postgres_url, dbname=name),
+        objects_endpoint=object_server.endpoint,
+        objects_access_key=object_server.access_key,
+        objects_secret_key=object_server.secret_key,
+        objects_bucket=name.replace("_", "-"),
+    )
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def mesh(alone: Settings) -> AsyncIterator[As]:
+    """A fingerprint service, and clients of it in anybody's name."""
+    clients: list[AsyncChorale] = []
+    async with running(alone, build) as server:
+
+        def client(owner: str) -> AsyncChorale:
+            on_behalf = (("chorale-on-behalf-of", owner),)
+            addresses = {"fingerprint": server.address}
+            clients.append(AsyncChorale(addresses=addresses, metadata=on_behalf))
+            return clients[-1]
+
+        yield client
+        for each in clients:
+            await each.close()
+
+
+@pytest.fixture
+def ada(mesh: As) -> AsyncChorale:
+    """One who indexes."""
+    return mesh(f"ada-{uuid.uuid4()}")
+
+
+@pytest.fixture
+def eve(mesh: As) -> AsyncChorale:
+    """One who looks on."""
+    return mesh(f"eve-{uuid.uuid4()}")
+
+
+def _values(seed: int, layout: Layout = DRUMS) -> list[float]:
+    return list(np.random.default_rng(seed).uniform(0, 1, len(layout.dimensions)))
+
+
+def _near(values: list[float], seed: int, by: float = 0.05) -> list[float]:
+    noise = np.random.default_rng(seed).normal(0, by, len(values))
+    return list(np.clip(np.array(values) + noise, 0, 1))
+
+
+def _pattern(values: list[float], **said: Any) -> patterns_pb2.Pattern:
+    vector = audio_pb2.PatternVector(layout=DRUMS.name, values=values)
+    said.setdefault("instrument", audio_pb2.INSTRUMENT_DRUMS)
+    return patterns_pb2.Pattern(vector=vector, **said)
+
+
+async def _index(
+    client: AsyncChorale, pattern: patterns_pb2.Pattern, **said: Any
+) -> patterns_pb2.IndexPatternResponse:
+    said.setdefault("request_id", str(uuid.uuid4()))
+    request = patterns_pb2.IndexPatternRequest(pattern=pattern, **said)
+    answer: patterns_pb2.IndexPatternResponse = await client.fingerprint.IndexPattern(request)
+    return answer
+
+
+async def _similar(client: AsyncChorale, **said: Any) -> similar_pb2.SearchSimilarResponse:
+    request = similar_pb2.SearchSimilarRequest(**said)
+    answer: similar_pb2.SearchSimilarResponse = await client.fingerprint.SearchSimilar(request)
+    return answer
+
+
+def _found(answer: similar_pb2.SearchSimilarResponse) -> list[tuple[str, float]]:
+    rows = [(one.pattern.name, one.similarity) for song in answer.songs for one in song.patterns]
+    return sorted(rows, key=lambda row: -row[1])
+
+
+async def test_the_likest_come_first_grouped_by_song(ada: AsyncChorale) -> None:
+    """Likeness is the cosine of the weighed numbers; patterns of one song stand together."""
+    query = _values(1)
+    first = (await _index(ada, _pattern(_near(query, 2)))).pattern
+    await _index(
+        ada, _pattern(_near(query, 3, 0.2), song=first.song, section="SECTION_LABEL_VERSE")
+    )
+    other = (await _index(ada, _pattern(_near(query, 4, 0.1)))).pattern
+    await _index(ada, _pattern([1.0] + [0.0] * 59))
+    vector = audio_pb2.PatternVector(layout=DRUMS.name, values=query)
+    answer = await _similar(ada, vector=vector, explain=True, filter={"own_only": True})
+
+    assert [song.song for song in answer.songs] == [first.song, other.song]
+    assert [len(song.patterns) for song in answer.songs] == [2, 1]
+    assert answer.total_count == 3
+    assert answer.is_exact
+    best = answer.songs[0].patterns[0]
+    unit = DRUMS.unit
+    assert best.similarity == pytest.approx(unit(query) @ unit(_near(query, 2)), abs=1e-5)
+    assert best.explanation
+    assert not best.pattern.vector.values
+
+
+async def test_a_search_by_name_leaves_the_asked_one_out(ada: AsyncChorale) -> None:
+    """A pattern is not among its own like, and its song's others are left out if so asked."""
+    query = _values(5)
+    asked = (await _index(ada, _pattern(query, bpm=120, key="C minor"))).pattern
+    same = (await _index(ada, _pattern(_near(query, 6), song=asked.song))).pattern
+    other = (await _index(ada, _pattern(_near(query, 7)))).pattern
+    answer = await _similar(ada, pattern=asked.name, filter={"own_only": True})
+    assert {name for name, _ in _found(answer)} == {same.name, other.name}
+    assert (answer.query.bpm, answer.query.key) == (120, "C minor")
+    answer = await _similar(
+        ada, pattern=asked.name, filter={"own_only": True, "other_songs_only": True}
+    )
+    assert [name for name, _ in _found(answer)] == [other.name]
+
+
+@pytest.mark.parametrize(
+    ("filters", "passes"),
+    [
+        ({"bpm_min": 100, "bpm_max": 130}, True),
+        ({"bpm_min": 121}, False),
+        ({"genres": ["rock", "jazz"]}, True),
+        ({"genres": ["rock"]}, False),
+        ({"keys": ["A minor"]}, True),
+        ({"keys": ["A major"]}, False),
+        ({"sections": [audio_pb2.SECTION_LABEL_CHORUS]}, True),
+        ({"sections": [audio_pb2.SECTION_LABEL_INTRO]}, False),
+        ({"min_quality": 0.5}, True),
+        ({"min_quality": 0.9}, False),
+        ({"created_after": "2001-01-01"}, True),
+        ({"created_after": "2201-01-01"}, False),
+        ({"privacy": recordings_pb2.PRIVACY_PRIVATE}, True),
+        ({"privacy": recordings_pb2.PRIVACY_PUBLIC}, False),
+    ],
+)
+async def test_filters_hold(ada: AsyncChorale, filters: dict[str, Any], passes: bool) -> None:
+    """Each filter lets through what fits and nothing else."""
+    said = {"bpm": 120, "genre": "jazz", "key": "A minor", "quality_score": 0.7}
+    pattern = _pattern(_values(8), section=audio_pb2.SECTION_LABEL_CHORUS, **said)
+    await _index(ada, pattern)
+    vector = audio_pb2.PatternVector(layout=DRUMS.name, values=_values(8))
+    answer = await _similar(ada, vector=vector, filter={"own_only": True, **filters})
+    assert answer.total_count == int(passes) == len(_found(answer))
+
+
+async def test_what_is_private_leaves_no_trace(ada: AsyncChorale, eve: AsyncChorale) -> None:
+    """Another sees what is public, without its audio; of what is private not even a count."""
+    audio = f"audio/{'a' * 64}"
+    hidden = (await _index(ada, _pattern(_values(9), audio=audio))).pattern
+    vector = audio_pb2.PatternVector(layout=DRUMS.name, values=_values(9))
+    before = await _similar(eve, vector=vector, min_similarity=0.999)
+    assert (before.total_count, _found(before)) == (0, [])
+    for call, asked in (
+        (eve.fingerprint.GetPattern, patterns_pb2.GetPatternRequest(name=hidden.name)),
+        (eve.fingerprint.DeletePattern, patterns_pb2.DeletePatternRequest(name=hidden.name)),
+        (eve.fingerprint.GetSong, catalogue_pb2.GetSongRequest(name=hidden.song)),
+    ):
+        with pytest.raises(ChoraleError) as refused:
+            await call(asked)
+        assert refused.value.code == "NOT_FOUND"
+
+    public = patterns_pb2.Pattern(name=hidden.name, privacy=recordings_pb2.PRIVACY_PUBLIC)
+    request = patterns_pb2.UpdatePatternRequest(pattern=public, update_mask={"paths": ["privacy"]})
+    await ada.fingerprint.UpdatePattern(request)
+    seen = await _similar(eve, vector=vector, min_similarity=0.999)
+    assert [name for name, _ in _found(seen)] == [hidden.name]
+    assert not seen.songs[0].patterns[0].pattern.audio
+    with pytest.raises(ChoraleError):
+        await eve.fingerprint.UpdatePattern(request)
+    await ada.fingerprint.DeletePattern(patterns_pb2.DeletePatternRequest(name=hidden.name))
+
+
+async def test_a_repeated_request_indexes_nothing_twice(ada: AsyncChorale) -> None:
+    """Of many calls with one request_id one indexes; another request with it is refused."""
+    request_id, pattern = str(uuid.uuid4()), _pattern(_values(10), genre="dub")
+    answers = await asyncio.gather(*(_index(ada, pattern, request_id=request_id) for _ in range(8)))
+    assert len({answer.pattern.name for answer in answers}) == 1
+    listed = await ada.fingerprint.ListPatterns(patterns_pb2.ListPatternsRequest())
+    assert len(listed.patterns) == 1
+    with pytest.raises(ChoraleError) as refused:
+        await _index(ada, _pattern(_values(11)), request_id=request_id)
+    assert refused.value.reason == "REQUEST_ID_REUSED"
+
+
+async def test_a_batch_is_all_or_nothing(ada: AsyncChorale) -> None:
+    """One bad pattern in a hundred leaves nothing behind; without it all are there, in order."""
+    good = [_pattern(_values(100 + i), bpm=60 + i) for i in range(99)]
+    bad = _pattern(_values(1), song=f"songs/{uuid.uuid4()}")
+    request = patterns_pb2.BatchIndexPatternsRequest(
+        patterns=[*good, bad], request_id=str(uuid.uuid4())
+    )
+    with pytest.raises(ChoraleError) as refused:
+        await ada.fingerprint.BatchIndexPatterns(request)
+    assert refused.value.reason == "SONG_NOT_FOUND"
+    empty = await ada.fingerprint.ListPatterns(patterns_pb2.ListPatternsRequest())
+    assert not empty.patterns
+
+    request = patterns_pb2.BatchIndexPatternsRequest(patterns=good, request_id=str(uuid.uuid4()))
+    made = await ada.fingerprint.BatchIndexPatterns(request)
+    exported = []
+    async for part in ada.fingerprint.ExportPatterns(patterns_pb2.ExportPatternsRequest()):
+        exported += part.patterns
+    assert [each.name for each in exported] == list(made.names)
+    assert [each.bpm for each in exported] == [60 + i for i in range(99)]
+    rest = []
+    after = patterns_pb2.ExportPatternsRequest(after=made.names[89])
+    async for part in ada.fingerprint.ExportPatterns(after):
+        rest += part.patterns
+    assert [each.name for each in rest] == list(made.names[90:])
+
+
+@pytest.mark.parametrize(
+    ("layout", "values", "instrument", "reason"),
+    [
+        ("layouts/drums/9", [1.0] * 60, 1, "LAYOUT_UNKNOWN"),
+        ("layouts/drums/1", [1.0] * 60, 2, "LAYOUT_UNKNOWN"),
+        ("layouts/drums/1", [1.0] * 59, 1, "VECTOR_INVALID"),
+        ("layouts/drums/1", [0.0] * 60, 1, "VECTOR_INVALID"),
+    ],
+)
+async def test_numbers_that_mean_nothing_are_refused(
+    ada: AsyncChorale, layout: str, values: list[float], instrument: int, reason: str
+) -> None:
+    """Unknown layouts, other instruments', wrong lengths and zeros are told apart."""
+    vector = audio_pb2.PatternVector(layout=layout, values=values)
+    pattern = patterns_pb2.Pattern(instrument=instrument, vector=vector)  # type: ignore[arg-type]
+    with pytest.raises(ChoraleError) as refused:
+        await _index(ada, pattern)
+    assert refused.value.reason == reason
+
+
+async def test_a_song_takes_each_section_once_where_that_is_the_policy(ada: AsyncChorale) -> None:
+    """A second pattern of a section is told, or refused with the sections that there are."""
+    verse, chorus = audio_pb2.SECTION_LABEL_VERSE, audio_pb2.SECTION_LABEL_CHORUS
+    first = (await _index(ada, _pattern(_values(12), section=verse))).pattern
+    other = await _index(ada, _pattern(_values(13), section=chorus, song=first.song))
+    assert list(other.duplicates.existing_sections) == [verse]
+    assert not other.duplicates.is_duplicate
+    again = _pattern(_values(14), section=verse, song=first.song)
+    warned = await _index(ada, again, policy=recordings_pb2.DUPLICATE_POLICY_WARN)
+    assert warned.duplicates.is_duplicate
+    assert warned.duplicates.message
+    with pytest.raises(ChoraleError) as refused:
+        await _index(ada, again, policy=recordings_pb2.DUPLICATE_POLICY_REJECT)
+    assert refused.value.reason == "DUPLICATE_REJECTED"
+    assert refused.value.metadata["existingSections"] == "verse,chorus"
+    found = await ada.fingerprint.GetSong(catalogue_pb2.GetSongRequest(name=first.song))
+    assert found.song.pattern_count == 3
+    assert list(found.song.sections) == [verse, chorus]
+
+
+async def test_midi_is_kept_apart(ada: AsyncChorale, eve: AsyncChorale) -> None:
+    """The MIDI file comes back byte for byte, by its own call, to whoever may see the pattern."""
+    midi = b"MThd" + bytes(range(100))
+    made = (await _index(ada, _pattern(_values(15), midi=midi))).pattern
+    assert made.midi_available
+    assert not made.midi
+    request = patterns_pb2.GetPatternMidiRequest(name=made.name)
+    body = await ada.fingerprint.GetPatternMidi(request)
+    assert (body.data, body.content_type) == (midi, "audio/midi")
+    with pytest.raises(ChoraleError):
+        await eve.fingerprint.GetPatternMidi(request)
+
+
+async def test_deleting_deletes(ada: AsyncChorale, alone: Settings, mesh: As) -> None:
+    """After a deletion no table has a row of the pattern, nor of the song it began."""
+    made = (await _index(ada, _pattern(_values(16), midi=b"MThd"))).pattern
+    await ada.fingerprint.DeletePattern(patterns_pb2.DeletePatternRequest(name=made.name))
+    with psycopg.connect(alone.database_url) as connection:
+        for table, name in (("pattern", made.name), ("song", made.song)):
+            query = f"SELECT count(*) FROM fingerprint.{table} WHERE name = %s"
+            row = connection.execute(query, (name.split("/")[1],)).fetchone()
+            assert row == (0,)
+
+
+async def test_comparing_adds_up(ada: AsyncChorale) -> None:
+    """The contributions of all dimensions are the likeness; one with itself is 1."""
+    one = (await _index(ada, _pattern(_values(17)))).pattern.name
+    two = (await _index(ada, _pattern(_values(18)))).pattern.name
+    request = similar_pb2.ComparePatternsRequest(first=one, second=two)
+    answer = await ada.fingerprint.ComparePatterns(request)
+    assert len(answer.explanation) == 60
+    total = sum(each.contribution for each in answer.explanation)
+    assert answer.similarity == pytest.approx(total, abs=1e-6)
+    itself = similar_pb2.ComparePatternsRequest(first=one, second=one)
+    same = await ada.fingerprint.ComparePatterns(itself)
+    assert same.similarity == pytest.approx(1.0, abs=1e-6)
+
+
+async def test_layouts_tell_every_dimension(ada: AsyncChorale) -> None:
+    """Each layout names its numbers, each once: 60 of drums, 50 of bass, 40 of chords."""
+    answer = await ada.fingerprint.ListLayouts(similar_pb2.ListLayoutsRequest())
+    lengths = {one.name: len({each.name for each in one.dimensions}) for one in answer.layouts}
+    assert lengths == {
+        "layouts/drums/1": 60,
+        "layouts/bass/1": 50,
+        "layouts/chords/1": 40,
+        "layouts/melody/1": 61,
+    }
+
+
+async def test_the_graph_finds_what_comparing_each_finds(alone: Settings, mesh: As) -> None:
+    """Among many, filtered or not, the graph's twenty are those of an exact search, and 20."""
+    owner, draw = f"crowd-{uuid.uuid4()}", np.random.default_rng(19)
+    centres = draw.uniform(0, 1, (40, 60))
+    async with Database.open(alone.database_url, "fingerprint", MIGRATIONS) as database:
+        await _crowd(database, owner, centres, draw, count=3000)
+        walking, comparing = SimilarPatterns(database, exact_max=0), SimilarPatterns(database)
+        agreeing = 0
+        for centre in centres[:10]:
+            direction = DRUMS.unit(np.clip(centre + draw.normal(0, 0.1, 60), 0, 1).tolist())
+            for wanted in (Wanted(), Wanted(genres=("jazz",))):
+                found = await walking.search("nobody", DRUMS, direction, wanted, 0.0, 20)
+                truth = await comparing.search("nobody", DRUMS, direction, wanted, 0.0, 20)
+                assert len(found.found) == 20
+                names = {each.pattern.name for each in truth.found}
+                agreeing += len(names & {each.pattern.name for each in found.found})
+        rare = await walking.search("nobody", DRUMS, direction, Wanted(genres=("rare",)), 0.0, 20)
+        assert len(rare.found) == 3  # as many as there are, however well hidden
+    assert agreeing / 400 >= 0.98
+
+
+async def _crowd(
+    database: Database, owner: str, centres: np.ndarray, draw: np.random.Generator, count: int
+) -> None:
+    async with database.connection() as connection:
+        row = await (
+            await connection.execute(
+                "INSERT INTO song (name, owner, title, artist) VALUES (%s, %s, '', '')"
+                " RETURNING id",
+                (uuid.uuid4(), owner),
+            )
+        ).fetchone()
+        assert row is not None
+        statement = """COPY pattern (name, owner, is_public, song, instrument, layout, given,
+            direction, section, bpm, key, genre, quality_score, audio, start_frame, frame_count,
+            midi, preview_audio, time_signature) FROM STDIN"""
+        async with connection.cursor() as cursor, cursor.copy(statement) as rows:
+            for index in range(count):
+                near = centres[index % len(centres)] + draw.normal(0, 0.15, 60)
+                values = np.clip(near, 0, 1)
+                direction = "[" + ",".join(map(str, DRUMS.unit(values.tolist()).tolist())) + "]"
+                genre = "rare" if index in (7, 1007, 2007) else "jazz" if index % 10 == 0 else "pop"
+                fixed = (uuid.uuid4(), owner, True, row["id"], 1, DRUMS.name)
+                given = values.astype("<f4").tobytes()
+                told = (0, 120.0, "", genre, 0.5, "", 0, 0, b"", "", "")
+                await rows.write_row((*fixed, given, direction, *told))

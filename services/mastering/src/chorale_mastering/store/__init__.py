@@ -1,0 +1,1 @@
+"""The rows of this service, and the files it hands to ingest."""
