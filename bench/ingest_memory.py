@@ -46,16 +46,21 @@ class Cost:
     tree_mib: float
 
 
+def head_of(frame_count: int) -> bytes:
+    """The head of a WAV file of that many frames."""
+    return head(8 * LAYOUT.encoding.sample_bytes, False, LAYOUT.channel_count, RATE_HZ, frame_count)
+
+
 def sound(size_mib: int) -> tuple[int, int]:
     """Frames and bytes of a WAV file of about that size."""
     frame_count = (size_mib << 20) // LAYOUT.frame_bytes
-    return frame_count, frame_count * LAYOUT.frame_bytes + len(head(LAYOUT, RATE_HZ, frame_count))
+    return frame_count, frame_count * LAYOUT.frame_bytes + len(head_of(frame_count))
 
 
 async def chunks(size_mib: int) -> AsyncIterator[bytes]:
     """The file, a MiB at a time: noise that no storage can compress or share."""
     frame_count, _ = sound(size_mib)
-    yield head(LAYOUT, RATE_HZ, frame_count)
+    yield head_of(frame_count)
     block = np.random.default_rng(size_mib).integers(0, 1 << 16, CHUNK_BYTES // 2, dtype=np.uint16)
     left = frame_count * LAYOUT.frame_bytes
     while left > 0:

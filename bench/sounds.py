@@ -31,7 +31,7 @@ def music(seconds: float, seed: int = 0, rate_hz: int = RATE_HZ) -> NDArray[np.f
     pieces = []
     for _ in range(-(-count // bar)):
         pitch = 110 * 2 ** (generator.integers(0, 25) / 12)
-        notes = sum(np.sin(2 * np.pi * pitch * k * time) / k for k in range(1, 7))
+        notes = np.sum([np.sin(2 * np.pi * pitch * k * time) / k for k in range(1, 7)], axis=0)
         hiss = generator.standard_normal((bar, 2), dtype=np.float32)
         pieces.append(0.2 * notes[:, np.newaxis] * decay + 0.03 * hiss * decay**4)
     return np.concatenate(pieces)[:count].astype(np.float32)

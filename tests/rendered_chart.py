@@ -26,7 +26,7 @@ def text(values: Manifest) -> str:
     """Everything but the notes, in the order of the templates."""
     rendered = helm_python.Chart.load(str(CHART)).render(values, name="chorale", namespace="music")
     parts = [
-        f"# {name}\n{body.strip()}\n"
+        f"---\n# {name}\n{body.strip().removeprefix('---').strip()}\n"
         for name, body in sorted(rendered.items())
         if name.endswith(".yaml") and body.strip()
     ]

@@ -1,6 +1,6 @@
 """Writes the golden files anew: what the chart renders for each of deploy/helm/chorale/ci.
 
-    python tools/chart.py
+python tools/chart.py
 """
 
 import sys

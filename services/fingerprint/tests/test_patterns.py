@@ -338,10 +338,10 @@ async def test_the_graph_finds_what_comparing_each_finds(alone: Settings, mesh: 
     owner, draw = f"crowd-{uuid.uuid4()}", np.random.default_rng(19)
     centres = draw.uniform(0, 1, (40, 60))
     async with Database.open(alone.database_url, "fingerprint", MIGRATIONS) as database:
-        await _crowd(database, owner, centres, draw, count=3000)
+        await _crowd(database, owner, centres, draw, count=1500)
         walking, comparing = SimilarPatterns(database, exact_max=0), SimilarPatterns(database)
         agreeing = 0
-        for centre in centres[:10]:
+        for centre in centres[:5]:
             direction = DRUMS.unit(np.clip(centre + draw.normal(0, 0.1, 60), 0, 1).tolist())
             for wanted in (Wanted(), Wanted(genres=("jazz",))):
                 found = await walking.search("nobody", DRUMS, direction, wanted, 0.0, 20)
@@ -351,7 +351,7 @@ async def test_the_graph_finds_what_comparing_each_finds(alone: Settings, mesh: 
                 agreeing += len(names & {each.pattern.name for each in found.found})
         rare = await walking.search("nobody", DRUMS, direction, Wanted(genres=("rare",)), 0.0, 20)
         assert len(rare.found) == 3  # as many as there are, however well hidden
-    assert agreeing / 400 >= 0.98
+    assert agreeing / 200 >= 0.98
 
 
 async def _crowd(
@@ -374,7 +374,7 @@ async def _crowd(
                 near = centres[index % len(centres)] + draw.normal(0, 0.15, 60)
                 values = np.clip(near, 0, 1)
                 direction = "[" + ",".join(map(str, DRUMS.unit(values.tolist()).tolist())) + "]"
-                genre = "rare" if index in (7, 1007, 2007) else "jazz" if index % 10 == 0 else "pop"
+                genre = "rare" if index in (7, 507, 1007) else "jazz" if index % 10 == 0 else "pop"
                 fixed = (uuid.uuid4(), owner, True, row["id"], 1, DRUMS.name)
                 given = values.astype("<f4").tobytes()
                 told = (0, 120.0, "", genre, 0.5, "", 0, 0, b"", "", "")

@@ -58,7 +58,8 @@ async def made(ingest: Ingest, settings: Settings, samples: Any, **fields: Any) 
         provenance=engine_pb2.Provenance(engine_used="maker@1"),
         **fields,
     )
-    return (await ingest.RegisterAudio(request)).audio
+    audio: audio_pb2.Audio = (await ingest.RegisterAudio(request)).audio
+    return audio
 
 
 async def test_what_a_service_made_is_the_callers_and_can_be_signed(
@@ -178,7 +179,7 @@ async def test_a_preview_of_a_span_is_that_span(ingest: Ingest) -> None:
 
 
 def _decoded(data: bytes) -> Any:
-    with av.open(io.BytesIO(data)) as container:
+    with av.open(io.BytesIO(data), "r") as container:
         return np.concatenate([frame.to_ndarray() for frame in container.decode(audio=0)], axis=1)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
 
@@ -10,8 +11,9 @@ import grpc
 import pytest
 from chorale.ingest.v1 import upload_pb2
 from chorale_ingest.settings import Settings
+from chorale_ingest.store.uploads import prefix
 from google.api import httpbody_pb2
-from ingest_testing import Ingest, keys, noise, refusal, seen, sha256, song, writes
+from ingest_testing import Ingest, encoded, keys, noise, refusal, seen, sha256, song, writes
 
 
 async def test_what_was_uploaded_is_read_back(ingest: Ingest) -> None:
@@ -108,6 +110,26 @@ async def test_fifty_uploads_of_the_same_bytes_are_one_audio(ingest: Ingest) -> 
     data = song(8)
     names = await asyncio.gather(*(ingest.store(data) for _ in range(50)))
     assert {audio.name for audio in names} == {f"audio/{sha256(data)}"}
+
+
+async def test_what_somebody_else_stored_takes_as_long(
+    ingest: Ingest, shared_settings: Settings
+) -> None:
+    """The second owner's upload is decoded like the first's, and leaves nothing beside it."""
+    data = encoded(noise(44100 * 120, seed=90), container="FLAC")
+    took = []
+    for caller in (ingest, ingest.other(), ingest.other()):
+        upload = await caller.start(len(data))
+        await caller.write(upload.name, data)
+        began = time.perf_counter()
+        finishing = upload_pb2.WriteUploadRequest(
+            upload=upload.name, offset_bytes=len(data), finish=True
+        )
+        assert (await caller.WriteUpload([finishing])).audio.name == f"audio/{sha256(data)}"
+        took.append(time.perf_counter() - began)
+        left = prefix(upload.name.removeprefix("uploads/"))
+        assert await seen(lambda left=left: not keys(shared_settings, left))
+    assert min(took[1:]) > 0.4 * took[0]
 
 
 async def test_checksums_of_chunks_are_checked(ingest: Ingest) -> None:

@@ -25,7 +25,14 @@ def ingest(
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def address(ingest: Ingest) -> AsyncIterator[str]:
     """Where a mastering service that stands beside it is served."""
-    settings = Settings(processes=1, live_meters_max=1, live_seconds_max=10, **ingest.settings())
+    settings = Settings(
+        processes=1,
+        live_meters_max=1,
+        live_masters_max=1,
+        live_seconds_max=10,
+        presets_per_owner_max=2,
+        **ingest.settings(),
+    )
     async with running(settings, build) as server:
         yield server.address
 

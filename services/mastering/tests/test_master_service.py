@@ -191,7 +191,7 @@ async def test_cancelling_ends_it_within_a_second(
     channel: Any, mastering: Any, ingest: Ingest
 ) -> None:
     """A master that is cancelled while it works is over soon and leaves no audio."""
-    audio = ingest.put(np.tile(signals.pink_noise(10, seed=6), (12, 1)) * np.float32(0.3))
+    audio = ingest.put(np.tile(signals.pink_noise(10, seed=6), (8, 1)) * np.float32(0.3))
     operation = await mastering.Master(asking(audio.name))
     stub = operations_service_pb2_grpc.OperationsServiceStub(channel)
     request = operations_service_pb2.WatchOperationRequest(name=operation.name)
@@ -316,6 +316,36 @@ async def test_own_presets_are_kept_apart_by_owner(mastering: Any) -> None:
         "FAILED_PRECONDITION",
         "PRESET_BUILT_IN",
     )
+
+
+async def test_presets_are_counted(mastering: Any) -> None:
+    """An owner may keep so many; what is there already may be created again."""
+    theirs = (("chorale-on-behalf-of", "collector"),)
+    for name in ("a", "b", "a"):
+        create = presets_pb2.CreatePresetRequest(preset_id=name, preset=presets_pb2.Preset())
+        await mastering.CreatePreset(create, metadata=theirs)
+    create.preset_id = "c"
+    refusal = await refused(mastering.CreatePreset(create, metadata=theirs))
+    assert refusal == ("RESOURCE_EXHAUSTED", "QUOTA_EXCEEDED")
+    create.preset_id = "jazz"
+    refusal = await refused(mastering.CreatePreset(create, metadata=theirs))
+    assert refusal == ("ALREADY_EXISTS", "PRESET_EXISTS")
+
+
+async def test_masters_belong_to_who_asked(channel: Any, mastering: Any, ingest: Ingest) -> None:
+    """Audio of one owner cannot be mastered for another, and a master is its owner's alone."""
+    audio = ingest.put(signals.pink_noise(1, seed=11) * np.float32(0.3))
+    theirs = (("chorale-on-behalf-of", "somebody"),)
+    refusal = await refused(mastering.Master(asking(audio.name), metadata=theirs))
+    assert refusal == ("NOT_FOUND", "AUDIO_NOT_FOUND")
+    (made,) = (await mastered(channel, mastering, asking(audio.name))).masters
+    with grpc.insecure_channel(ingest.address) as to_ingest:
+        stub = ingest_service_pb2_grpc.IngestServiceStub(to_ingest)
+        request = catalogue_pb2.GetAudioRequest(name=made.audio)
+        with pytest.raises(grpc.RpcError, match="NOT_FOUND"):
+            stub.GetAudio(request, metadata=theirs, timeout=10)
+        gone = stub.DeleteAudio(catalogue_pb2.DeleteAudioRequest(name=audio.name), timeout=10)
+    assert set(gone.deleted) == {audio.name, made.audio}
 
 
 async def test_a_stream_is_mastered_as_it_comes(mastering: Any) -> None:

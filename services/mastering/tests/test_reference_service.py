@@ -116,6 +116,30 @@ async def test_an_unsuitable_reference_is_told(
     )
 
 
+async def test_silence_is_no_reference(channel: Any, mastering: Any, ingest: Ingest) -> None:
+    """Nothing can be learned from silence: keeping it, and following it, is refused by name."""
+    silent = ingest.put(signals.silence(2))
+    ours = ingest.put(signals.pink_noise(1, seed=8) * np.float32(0.3))
+    create = presets_pb2.CreateReferenceRequest(audio=silent.name, request_id=str(uuid.uuid4()))
+    follow = matching_pb2.MatchReferenceRequest(
+        audio=ours.name, reference_audio=silent.name, request_id=str(uuid.uuid4())
+    )
+    for started in (mastering.CreateReference(create), mastering.MatchReference(follow)):
+        info = await failed(channel, await started)
+        assert (info.reason, info.metadata["reason"]) == ("REFERENCE_UNSUITABLE", "silent")
+
+
+async def failed(channel: grpc.aio.Channel, operation: Any) -> error_details_pb2.ErrorInfo:
+    """Waits for an operation and reads why it failed."""
+    stub = operations_service_pb2_grpc.OperationsServiceStub(channel)
+    request = operations_service_pb2.WatchOperationRequest(name=operation.name)
+    info = error_details_pb2.ErrorInfo()
+    async for update in stub.WatchOperation(request, timeout=WAIT_SECONDS):
+        if update.HasField("operation"):
+            assert any(detail.Unpack(info) for detail in update.operation.error.details)
+    return info
+
+
 async def test_an_album_keeps_its_relations(channel: Any, mastering: Any, ingest: Ingest) -> None:
     """The album as a whole reaches the target, and its quiet track stays as much quieter."""
     tracks = [

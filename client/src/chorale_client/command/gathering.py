@@ -8,31 +8,8 @@ from pathlib import Path
 import click
 
 # In a folder only these are taken; a file that is named itself is taken whatever it is called.
-SUFFIXES = frozenset(
-    [
-        ".wav",
-        ".wave",
-        ".bwf",
-        ".rf64",
-        ".w64",
-        ".aif",
-        ".aiff",
-        ".aifc",
-        ".flac",
-        ".mp3",
-        ".m4a",
-        ".mp4",
-        ".aac",
-        ".ogg",
-        ".oga",
-        ".opus",
-        ".wma",
-        ".webm",
-        ".mka",
-        ".caf",
-        ".au",
-    ]
-)
+_SOUND = "wav wave bwf rf64 w64 aif aiff aifc flac mp3 m4a mp4 aac ogg oga opus wma webm mka caf au"
+SUFFIXES = frozenset(f".{kind}" for kind in _SOUND.split())
 LOOK_SECONDS = 1.0
 
 

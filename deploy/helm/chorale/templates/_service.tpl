@@ -8,7 +8,7 @@
 {{ include "chorale.policy" $one }}
 {{ include "chorale.workload" (merge (dict "pool" "" "workload" $one.full) $one) }}
 {{- range $pool, $differs := $said.pools }}
-{{ include "chorale.workload" (merge (dict "pool" $pool "workload" (printf "%s-%s" $one.full $pool) "said" (fromJson (include "chorale.merged" (dict "under" $base "over" $differs)))) $one) }}
+{{ include "chorale.workload" (merge (dict "pool" $pool "workload" (printf "%s-%s" $one.full $pool) "said" (fromJson (include "chorale.merged" (dict "under" $base "over" $differs)))) (omit $one "said")) }}
 {{- end }}
 {{- end }}
 

@@ -152,6 +152,25 @@ def overview_key(sha256: str) -> str:
     return f"overview/{sha256}"
 
 
+@dataclass(frozen=True)
+class Places:
+    """Where the three objects of a sound are put."""
+
+    original: str
+    pcm: str
+    overview: str
+
+
+def places(sha256: str) -> Places:
+    """Where they belong."""
+    return Places(original_key(sha256), pcm_key(sha256), overview_key(sha256))
+
+
+def places_under(key: str) -> Places:
+    """Beside each other, under a key."""
+    return Places(f"{key}-original", f"{key}-pcm", f"{key}-overview")
+
+
 def object_keys(sha256: str) -> tuple[str, ...]:
     """Everything that is stored of a sound."""
     return original_key(sha256), pcm_key(sha256), overview_key(sha256)

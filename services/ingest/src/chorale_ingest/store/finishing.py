@@ -15,11 +15,11 @@ from chorale_runtime.objects import Objects, Writer
 from chorale_ingest import sounds
 from chorale_ingest.decoded import AudioTooLong, Decoded, Undecodable
 from chorale_ingest.samples import Encoding
-from chorale_ingest.sounds import Claim, Entry, ObjectsVanished, Sound
+from chorale_ingest.sounds import Claim, Entry, ObjectsVanished, Places, Sound
 from chorale_ingest.store.catalogue import Catalogue
 from chorale_ingest.store.sources import Segment, StoredFile
 from chorale_ingest.store.staging import Staging
-from chorale_ingest.store.uploads import Part, Upload, Uploads
+from chorale_ingest.store.uploads import Part, Upload, Uploads, prefix
 from chorale_ingest.tiers import Tier
 from chorale_ingest.worker.births import DecoderLost
 from chorale_ingest.worker.decoders import Decoders
@@ -67,8 +67,8 @@ class Finisher:
     ) -> None:
         self._objects, self._uploads, self._staging = objects, uploads, staging
         self._catalogue, self._decoders = catalogue, decoders
-        # Of the same bytes at the same time, one is decoded and the others find it done.
-        self._making: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        # Of the same bytes at the same time, one is decoded and the owner's others find it done.
+        self._making: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
     async def finish(self, upload: Upload, tier: Tier) -> Entry:
         """Make an upload, all of whose bytes are committed, its owner's audio."""
@@ -78,7 +78,8 @@ class Finisher:
         source = StoredFile(self._objects, [Segment(**vars(part)) for part in parts])
         try:
             sha256 = await self._digest(upload, source)
-            lock = self._making.setdefault(sha256, asyncio.Lock())
+            # Of one owner: another's wait would tell that somebody stores the same.
+            lock = self._making.setdefault((upload.owner, sha256), asyncio.Lock())
             async with lock:
                 entry = await self._claim(upload, sha256, source, parts, tier)
         except (ChecksumMismatch, Undecodable, AudioTooLong):
@@ -108,12 +109,19 @@ class Finisher:
     async def _claim(
         self, upload: Upload, sha256: str, source: StoredFile, parts: Sequence[Part], tier: Tier
     ) -> Entry:
+        claimed = bool(await self._catalogue.owned(upload.owner, [sha256]))
         for _ in range(CLAIM_ATTEMPTS):
             sound = await self._catalogue.sound(sha256)
             if sound is None:
-                sound = await self._make(sha256, source, parts, tier)
+                sound = await self._make(sha256, source, parts, tier, sounds.places(sha256))
+            elif not claimed:
+                # Somebody else has it: nobody learns that by the time it takes, or by the load.
+                # The same work is done once more, into what goes with the upload.
+                apart = sounds.places_under(f"{prefix(upload.upload_id)}again")
+                await self._make(sha256, source, parts, tier, apart)
             elif sound.duration_seconds > tier.duration_seconds:
                 raise AudioTooLong(sound.duration_seconds, tier.duration_seconds)
+            claimed = True
             try:
                 return await self._catalogue.claim(sound, _claim_of(upload, sound))
             except ObjectsVanished:
@@ -121,23 +129,28 @@ class Finisher:
         raise ObjectsVanished
 
     async def _make(
-        self, sha256: str, source: StoredFile, parts: Sequence[Part], tier: Tier
+        self,
+        sha256: str,
+        source: StoredFile,
+        parts: Sequence[Part],
+        tier: Tier,
+        places: Places,
     ) -> Sound:
         await self._catalogue.placing(sha256)
         try:
-            decoded, points = await self._decode(sha256, source, tier)
+            decoded, points = await self._decode(places, source, tier)
         except DecoderLost as lost:  # through no fault of the file: once more
             logger.warning("decoder_lost", extra={"sha256": sha256, "why": lost.detail})
-            decoded, points = await self._decode(sha256, source, tier)
-        await self._objects.put(sounds.overview_key(sha256), b"".join(points))
-        await self._objects.compose(sounds.original_key(sha256), [part.key for part in parts])
+            decoded, points = await self._decode(places, source, tier)
+        await self._objects.put(places.overview, b"".join(points))
+        await self._objects.compose(places.original, [part.key for part in parts])
         return _sound(sha256, source.size_bytes, decoded)
 
     async def _decode(
-        self, sha256: str, source: StoredFile, tier: Tier
+        self, places: Places, source: StoredFile, tier: Tier
     ) -> tuple[Decoded, list[bytes]]:
         points: list[bytes] = []
-        async with self._objects.writer(sounds.pcm_key(sha256)) as pcm:
+        async with self._objects.writer(places.pcm) as pcm:
             sink = _Sink(pcm, points)
             return await self._decoders.decode(source, sink, tier.duration_seconds), points
 

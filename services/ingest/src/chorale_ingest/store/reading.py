@@ -31,7 +31,7 @@ class SpanPastEnd(Exception):
 
     def __str__(self) -> str:
         return (
-            f"The span begins at frame {self.start_frame}; the audio has {self.frame_count} frames."
+            f"The span reaches frame {self.start_frame}; the audio has {self.frame_count} frames."
         )
 
 
