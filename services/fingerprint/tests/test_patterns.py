@@ -184,14 +184,16 @@ async def test_what_is_private_leaves_no_trace(ada: AsyncChorale, eve: AsyncChor
     vector = audio_pb2.PatternVector(layout=DRUMS.name, values=_values(9))
     before = await _similar(eve, vector=vector, min_similarity=0.999)
     assert (before.total_count, _found(before)) == (0, [])
-    for call, asked in (
-        (eve.fingerprint.GetPattern, patterns_pb2.GetPatternRequest(name=hidden.name)),
-        (eve.fingerprint.DeletePattern, patterns_pb2.DeletePatternRequest(name=hidden.name)),
-        (eve.fingerprint.GetSong, catalogue_pb2.GetSongRequest(name=hidden.song)),
+    of_pattern, of_song = "PATTERN_NOT_FOUND", "SONG_NOT_FOUND"
+    named = {"name": hidden.name}
+    for call, asked, reason in (
+        (eve.fingerprint.GetPattern, patterns_pb2.GetPatternRequest(**named), of_pattern),
+        (eve.fingerprint.DeletePattern, patterns_pb2.DeletePatternRequest(**named), of_pattern),
+        (eve.fingerprint.GetSong, catalogue_pb2.GetSongRequest(name=hidden.song), of_song),
     ):
         with pytest.raises(ChoraleError) as refused:
             await call(asked)
-        assert refused.value.code == "NOT_FOUND"
+        assert (refused.value.code, refused.value.reason) == ("NOT_FOUND", reason)
 
     public = patterns_pb2.Pattern(name=hidden.name, privacy=recordings_pb2.PRIVACY_PUBLIC)
     request = patterns_pb2.UpdatePatternRequest(pattern=public, update_mask={"paths": ["privacy"]})

@@ -133,16 +133,18 @@ async def test_an_outage_in_mid_upload_is_told_and_survived(storage: Storage, lo
         assert found.metadata["dependency"] == lost
         assert "RetryInfo" in found.details
         await asyncio.to_thread(part.start)
-        committed = await _until_answered(ingest, upload.name)
-        assert committed >= 1_000_000
-        reply = await ingest.write(upload.name, data[committed:], committed, finish=True)
-        assert await ingest.original(reply.audio.name) == data
+        audio = await _until_whole(ingest, upload.name, data)
+        assert await ingest.original(audio) == data
 
 
-async def _until_answered(ingest: Ingest, upload: str) -> int:
+async def _until_whole(ingest: Ingest, upload: str, data: bytes) -> str:
+    """Goes on from what is committed, as a caller does, until all is there."""
     for _ in range(150):
         try:
-            return await ingest.committed(upload)
+            committed = await ingest.committed(upload)
+            assert committed >= 1_000_000
+            reply = await ingest.write(upload, data[committed:], committed, finish=True)
+            return reply.audio.name
         except grpc.aio.AioRpcError as error:
             found = refusal_of(error)
         assert found.reason == "DEPENDENCY_UNAVAILABLE", found

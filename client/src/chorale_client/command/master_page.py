@@ -1,15 +1,18 @@
 """A master's report as one HTML file: pictures, reasons and two players; nothing is fetched."""
 
 import base64
+import math
 from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
 from chorale_client.command import naming
-from chorale_client.command.pictures import Line, area, goniometer, lines
+from chorale_client.command.listening import Comparison
+from chorale_client.command.pictures import Axes, Line, area, goniometer, lines
 
 if TYPE_CHECKING:
-    from chorale.mastering.v1.loudness_pb2 import Loudness
+    from chorale.audio.v1.audio_pb2 import FrameSpan
+    from chorale.mastering.v1.loudness_pb2 import Loudness, LoudnessCurve
     from chorale.mastering.v1.report_pb2 import Master, MasterReport
 
 _STYLE = """
@@ -29,7 +32,7 @@ polygon.after { fill: #1f6f8b55; stroke: #1f6f8b }
 .dots { fill: #1f6f8b; opacity: .6 }
 audio { width: 100% }
 """
-_KINDS = {b"RIFF": "audio/wav", b"RF64": "audio/wav", b"fLaC": "audio/flac"}
+_OCTAVES = ((0.0, "20 Hz"), (7 / 30, "100 Hz"), (17 / 30, "1 kHz"), (27 / 30, "10 kHz"))
 _ROWS = (
     ("Integrated", "integrated_lufs", "LUFS"),
     ("True peak", "true_peak_dbtp", "dBTP"),
@@ -40,17 +43,17 @@ _ROWS = (
 )
 
 
-def page(master: "Master", sounds: Sequence[bytes]) -> str:
-    """The page; `sounds` are the input at the master's loudness, and the master."""
+def page(master: "Master", comparison: Comparison, span: "FrameSpan | None" = None) -> str:
+    """The page; the comparison is what its players play, the span what was mastered of it."""
     report = master.report
     title = escape(master.file_name)
     seconds = report.after.frame_count / max(1, report.after.sample_rate_hz)
     body = [
         f"<h1>{title}</h1><p>Quality {report.quality_score:.0f} of 100.</p>",
         _figures(report.before, report.after),
-        _players(report, sounds),
+        _players(comparison),
         *(f"<p>⚠ {escape(warning.message)}</p>" for warning in report.warnings),
-        *_pictures(report, naming.clock(seconds)),
+        *_pictures(report, _within(report.curve_before, span), seconds),
         _steps(report),
         "".join(f"<p>{escape(advice)}</p>" for advice in report.recommendations),
     ]
@@ -68,44 +71,50 @@ def _figures(before: "Loudness", after: "Loudness") -> str:
     return f"<table><tr><th><th>Before<th>After{rows}</table>"
 
 
-def _players(report: "MasterReport", sounds: Sequence[bytes]) -> str:
-    """Both at one loudness; as much softer as keeps the louder peaks of the input whole."""
-    gain_db = report.after.integrated_lufs - report.before.integrated_lufs
-    over_db = max(0.0, report.before.true_peak_dbtp + gain_db)
-    volume = 10.0 ** (-over_db / 20.0)
+def _players(comparison: Comparison) -> str:
+    """Both as loud as each other, at one place: starting one goes on where the other was."""
+    start, end = naming.clock(comparison.start_seconds), naming.clock(comparison.end_seconds)
     players = "".join(
-        f'<p>{name}<br><audio controls preload="none" src="{_data(sound)}"></audio>'
-        for name, sound in zip(("Before, as loud as the master", "After"), sounds, strict=True)
+        f"<p>{passage.title}<br><audio controls loop data-volume={volume:.4f}"
+        f' src="data:audio/flac;base64,{base64.b64encode(passage.flac).decode()}"></audio>'
+        for passage, volume in zip(comparison.passages, comparison.volumes, strict=True)
     )
     script = (
         "const p=[...document.querySelectorAll('audio')];"
-        f"p.forEach(a=>{{a.volume={volume:.4f};"
+        "p.forEach(a=>{a.volume=a.dataset.volume;"
         "a.onplay=()=>p.forEach(b=>{if(b!==a&&!b.paused){b.pause();a.currentTime=b.currentTime}})})"
     )
-    return f"{players}<script>{script}</script>"
+    told = f"<p>{start} to {end}, where it is loudest; the louder one is turned down to the other."
+    return f"<h2>Listen</h2>{told}{players}<script>{script}</script>"
 
 
-def _data(sound: bytes) -> str:
-    kind = _KINDS.get(sound[:4], "audio/mpeg")
-    return f"data:{kind};base64,{base64.b64encode(sound).decode()}"
+def _within(curve: "LoudnessCurve", span: "FrameSpan | None") -> Sequence[float]:
+    """Short-term loudness of the input, over what was mastered of it."""
+    if span is None:
+        return curve.short_term_lufs
+    first = span.start_frame // curve.hop_frames
+    count = -(-span.frame_count // curve.hop_frames) or len(curve.short_term_lufs)
+    return curve.short_term_lufs[first : first + count]
 
 
-def _pictures(report: "MasterReport", end: str) -> list[str]:
-    before, after = report.curve_before, report.curve_after
+def _pictures(report: "MasterReport", before: Sequence[float], seconds: float) -> list[str]:
+    after = report.curve_after
     over_time = [
-        Line("before", "before", before.short_term_lufs),
+        Line("before", "before", before),
         Line("after", "after", after.short_term_lufs),
     ]
     octaves = [
         Line("before", "before", report.before.spectrum_db),
         Line("after", "after", report.after.spectrum_db),
     ]
-    deepest = min(report.gain_reduction_db, default=0.0)
-    low = min(-6.0, deepest)
+    # A multiple of four, so that every line of the grid is a whole number.
+    low = min(-8.0, 4.0 * math.floor(min(report.gain_reduction_db, default=0.0) / 4.0))
+    later = [(share, naming.clock(seconds * share)) for share in (0.25, 0.5, 0.75, 1.0)]
+    clock = [(0.0, "0:00"), *later]
     found = [
-        lines("Short-term loudness", over_time, -50.0, 0.0, "LUFS", ("0:00", end)),
-        lines("Spectrum in third octaves", octaves, -60.0, 0.0, "dB", ("20 Hz", "20 kHz")),
-        area("Gain reduction", report.gain_reduction_db, low, "dB", ("0:00", end)),
+        lines("Short-term loudness", over_time, Axes(-48.0, 0.0, "LUFS", clock)),
+        lines("Spectrum in third octaves", octaves, Axes(-60.0, 0.0, "dB", _OCTAVES)),
+        area("Gain reduction", report.gain_reduction_db, Axes(low, 0.0, "dB", clock)),
     ]
     if report.goniometer:
         found.append(goniometer("Goniometer", report.goniometer))

@@ -1,8 +1,7 @@
-"""What `chorale master` and `chorale match` share: options, progress, and what they print."""
+"""What `chorale master` and `chorale match` share: progress, and what they write and print."""
 
 import sys
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,84 +12,38 @@ from chorale_client.command import naming
 from chorale_client.command.session import Session
 
 if TYPE_CHECKING:
-    from chorale.mastering.v1.outputs_pb2 import MasterOutput
+    from chorale.audio.v1.audio_pb2 import FrameSpan
     from chorale.mastering.v1.report_pb2 import Master
-    from chorale.mastering.v1.settings_pb2 import MasteringSettings
     from google.protobuf.message import Message
 
     from chorale_client.sync import Chorale, Operation
 
-F = TypeVar("F", bound=Callable[..., Any])
 R = TypeVar("R", bound="Message")
 
-PROFILES = ("neutral", "bright", "warm", "bass-boost")
-FORMATS = ("wav16", "wav24", "wav32", "wav32f", "flac", "mp3-320", "mp3-v0")
 _CURVE_POINTS = 1000  # of the pictures in a report
-
-_OPTIONS = (
-    click.option("--lufs", "--target", type=float, help="Integrated loudness. Default: -14."),
-    click.option("--eq", "--profile", type=click.Choice(PROFILES), help="The curve. Neutral."),
-    click.option("--ratio", type=float, help="Of the compressor, 1 to 10. Default: 4."),
-    click.option("--width", type=float, help="Of the stereo image, in percent. Default: 100."),
-    click.option("--ceiling", type=float, help="What no true peak may pass. Default: -1 dBTP."),
-    click.option(
-        "--format", "format_", type=click.Choice(FORMATS), default="wav24", show_default=True
-    ),
-    click.option(
-        "-o", "--out", type=click.Path(path_type=Path), help="Write the master to a file or folder."
-    ),
-    click.option(
-        "--report",
-        "report_file",
-        type=click.Path(path_type=Path, dir_okay=False),
-        help="Write pictures and figures as one HTML file.",
-    ),
+_ROWS = (
+    ("integrated", "integrated_lufs", "LUFS"),
+    ("true peak", "true_peak_dbtp", "dBTP"),
+    ("loudness range", "loudness_range_lu", "LU"),
+    ("correlation", "stereo_correlation", ""),
 )
 
 
-def options(function: F) -> F:
-    """Adds the options that every master has."""
-    for option in reversed(_OPTIONS):
-        function = option(function)
-    return function
+def curve_points(report_file: Path | None) -> int:
+    """How many points of curves to ask for: pictures need them, nothing else does."""
+    return 0 if report_file is None else _CURVE_POINTS
 
 
-def settings(
-    lufs: float | None,
-    eq: str | None,
-    ratio: float | None,
-    width: float | None,
-    ceiling: float | None,
-) -> "MasteringSettings":
-    """What was asked for; the rest is left to the preset and to the service."""
-    from chorale.mastering.v1 import settings_pb2
+def preview(chorale: "Chorale", audio: str, written: str) -> "FrameSpan | None":
+    """The stretch that `1:00-1:15` names; None for all of it."""
+    if not written:
+        return None
+    from chorale_client.command import spans
 
-    message = settings_pb2.MasteringSettings(
-        target_loudness_lufs=lufs,
-        stereo_width_percent=width,
-        eq_profile=None if eq is None else f"EQ_PROFILE_{eq.upper().replace('-', '_')}",
-    )
-    if ratio is not None:
-        message.compressor.ratio = ratio
-    if ceiling is not None:
-        message.limiter.ceiling_dbtp = ceiling
-    return message
-
-
-def output(format_: str) -> "MasterOutput":
-    """How the file is written."""
-    from chorale.mastering.v1 import outputs_pb2
-
-    name = f"MASTER_ENCODING_{format_.upper().replace('-', '_')}"
-    return outputs_pb2.MasterOutput(encoding=name)
-
-
-def asked(report_file: Path | None) -> dict[str, Any]:
-    """What every request to master has."""
-    return {
-        "request_id": str(uuid.uuid4()),
-        "curve_points": 0 if report_file is None else _CURVE_POINTS,
-    }
+    start, dash, end = written.partition("-")
+    if not dash:
+        raise click.UsageError(f"{written!r} is no stretch: 1:00-1:15 and 90- are.")
+    return spans.span(chorale.info(audio), start, end)
 
 
 def finished(session: Session, operation: "Operation[R]", label: str) -> R:
@@ -121,50 +74,61 @@ def _stages(session: Session, label: str) -> Iterator[Callable[[str, float], Non
         yield lambda stage, fraction: bar.update(task, completed=fraction, description=stage)
 
 
-def told(
-    session: Session,
-    chorale: "Chorale",
-    answer: Any,
-    out: Path | None,
-    report_file: Path | None,
-    matched_input: str = "",
-) -> None:
-    """Writes what was asked to be written, and says how it went."""
-    (made,) = answer.masters
-    written = str(chorale.get(made.audio, _target(out, made.file_name))) if out else ""
-    if report_file is not None:
-        from chorale_client.command.master_page import page
-
-        compared = made.matched_input or matched_input
-        sounds = [b"".join(chorale.read_bytes(name)) for name in (compared, made.audio)]
-        report_file.write_text(page(made, sounds), "utf-8")
+def told(session: Session, answer: Any, written: Sequence[str]) -> None:
+    """Says how it went: figures, warnings, and a line for each master."""
     if session.as_json:
         session.say(answer)
         return
-    session.table(("what", "before", "after"), _rows(made))
-    for warning in made.report.warnings:
-        click.echo(f"warning: {warning.message}", err=True)
-    session.say(made, naming.short(made.audio, session.for_people), written or made.file_name)
+    masters = answer.masters
+    session.table(("what", "before", *(made.label for made in masters)), _rows(masters))
+    for message in dict.fromkeys(
+        warning.message for made in masters for warning in made.report.warnings
+    ):
+        click.echo(f"warning: {message}", err=True)
+    for made, path in zip(masters, written, strict=True):
+        session.say(made, naming.short(made.audio, session.for_people), path)
 
 
-def _target(out: Path, file_name: str) -> Path:
-    return out / file_name if out.is_dir() else out
-
-
-def _rows(made: "Master") -> list[tuple[str, ...]]:
-    before, after = made.report.before, made.report.after
-    rows = (
-        ("integrated", "integrated_lufs", "LUFS"),
-        ("true peak", "true_peak_dbtp", "dBTP"),
-        ("loudness range", "loudness_range_lu", "LU"),
-        ("correlation", "stereo_correlation", ""),
-    )
-    figures = [
-        (
-            what,
-            f"{getattr(before, name):.2f} {unit}".strip(),
-            f"{getattr(after, name):.2f} {unit}".strip(),
-        )
-        for what, name, unit in rows
+def fetched(chorale: "Chorale", masters: Sequence["Master"], out: Path | None) -> list[str]:
+    """Writes the masters to a file or folder; the names of the files, written or not."""
+    names = _file_names(masters)
+    if out is None:
+        return names
+    return [
+        str(chorale.get(made.audio, out / name if out.is_dir() else out))
+        for made, name in zip(masters, names, strict=True)
     ]
-    return [*figures, ("quality", "", f"{made.report.quality_score:.0f} of 100")]
+
+
+def write_report(
+    chorale: "Chorale", audio: str, made: "Master", span: "FrameSpan | None", report_file: Path
+) -> None:
+    """Writes the page: pictures, reasons, and the loudest passage before and after."""
+    from chorale_client.command.listening import comparison
+    from chorale_client.command.master_page import page
+
+    start = 0 if span is None else span.start_frame
+    heard = comparison(chorale, audio, made, start)
+    report_file.write_text(page(made, heard, span), "utf-8")
+
+
+def _file_names(masters: Sequence["Master"]) -> list[str]:
+    """Their own names; what would be there twice gets its label, or its place among them."""
+    names = [made.file_name for made in masters]
+    labels = [made.label for made in masters]
+    told_apart = labels if len(set(labels)) == len(labels) else range(1, len(names) + 1)
+    return [
+        name if names.count(name) == 1 else f"{stem}_{mark}.{suffix}"
+        for name, mark in zip(names, told_apart, strict=True)
+        for stem, _, suffix in [name.rpartition(".")]
+    ]
+
+
+def _rows(masters: Sequence["Master"]) -> list[tuple[str, ...]]:
+    reports = [made.report for made in masters]
+    measured = [reports[0].before, *(report.after for report in reports)]
+    figures = [
+        (what, *(f"{getattr(each, name):.2f} {unit}".strip() for each in measured))
+        for what, name, unit in _ROWS
+    ]
+    return [*figures, ("quality", "", *(f"{each.quality_score:.0f} of 100" for each in reports))]

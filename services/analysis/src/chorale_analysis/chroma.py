@@ -38,11 +38,15 @@ class ChromaListener:
 
     def push(self, block: Array) -> None:
         """Listens to the next mono block at `RATE_HZ`."""
-        self._hear(self._windows.push(block))
+        self.hear(self._windows.push(block))
 
     def finish(self) -> Chroma:
         """All pitch classes, once the stream has ended."""
-        self._hear(self._windows.finish())
+        self.hear(self._windows.finish())
+        return self.classes()
+
+    def classes(self) -> Chroma:
+        """The pitch classes of all spectra heard so far."""
         octaves = np.concatenate(self._octaves)
         turns = np.arange(_BINS) * _CENTS / 100.0  # semitones
         tuned = np.sum(octaves.sum(axis=0) * np.exp(2j * np.pi * turns))
@@ -56,7 +60,8 @@ class ChromaListener:
         share = self._in_peaks / self._in_all if self._in_all else 0.0
         return Chroma(classes / np.maximum(length, floor), 100.0 * tuning, share)
 
-    def _hear(self, batches: list[Array]) -> None:
+    def hear(self, batches: list[Array]) -> None:
+        """Listens to spectra that another listener has already made, of `WINDOW` and `HOP`."""
         low, high = (int(hertz * WINDOW / RATE_HZ) for hertz in (_LOW_HERTZ, _HIGH_HERTZ))
         for spectra in batches:
             heard = spectra[:, low - 1 : high + 1]

@@ -86,8 +86,8 @@ def _eq(work: Work) -> Step:
         return Step(Stage.EQ, _NOTHING, "The profile is neutral and no band is set.")
     return Step(
         Stage.EQ,
-        f"Applied the profile {plan.eq_profile.value} and {len(plan.eq_bands)} bands of its own,"
-        f" in {plan.eq_phase.value} phase.",
+        f"Applied the profile {plan.eq_profile.value} and {_counted(len(plan.eq_bands), 'band')} of"
+        f" its own, in {plan.eq_phase.value} phase.",
         "The settings ask for this tone.",
         {"band_count": float(len(plan.eq_bands))},
         _latency(work, Stage.EQ),
@@ -165,7 +165,7 @@ def _gain(work: Work) -> Step:
         Stage.GAIN,
         f"Changed the level by {landing.gain_db + landing.trim_db:+.2f} dB.",
         f"{shaped:.1f} had to become {work.plan.target_loudness_lufs:.1f} after limiting; found in"
-        f" {landing.pass_count} passes.",
+        f" {_counted(landing.pass_count, 'pass')}.",
         values,
     )
 
@@ -264,3 +264,8 @@ _TELLERS: dict[Stage, Callable[[Work], Step]] = {
     Stage.CODEC_CHECK: _codec_check,
     Stage.VERIFYING: _verifying,
 }
+
+
+def _counted(count: int, what: str) -> str:
+    plural = f"{what}es" if what.endswith("s") else f"{what}s"
+    return f"{count or 'no'} {what if count == 1 else plural}"
