@@ -1,16 +1,12 @@
 """Fixtures for every test of the mesh: a real PostgreSQL and a real S3 server, fresh per use."""
 
-import os
-
-# gRPC's fork handlers may hang a child that is about to exec; read when gRPC is first imported.
-os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
-
 import importlib.util
 import re
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import chorale_runtime  # noqa: F401 - says how gRPC runs, before gRPC is imported
 import psycopg
 import pytest
 from chorale_mesh.objects import EmbeddedObjects

@@ -1,6 +1,5 @@
 """A server for tests: one method of each cardinality, answered by whatever a test hands in."""
 
-import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -20,9 +19,6 @@ from chorale_runtime.lifecycle import RunningServer, running
 from chorale_runtime.probes import Probe
 from chorale_runtime.settings import ServerSettings
 from google.rpc import error_details_pb2, status_pb2
-
-# gRPC's care for forked processes breaks the programs that fixtures start; read at first use.
-os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 UPLOAD = "uploads/5d0c0000-0000-4000-8000-000000000000"
 AUDIO = f"audio/{'0' * 64}"

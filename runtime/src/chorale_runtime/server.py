@@ -57,8 +57,6 @@ def _run(kind: type[S], build: Build[S], environ: Mapping[str, str]) -> int:
     except settings.SettingsRefused as refused:
         return _give_up(str(refused), EXIT_SETTINGS)
     logs.setup(service_name(loaded), loaded.log_level)
-    # Worker processes are spawned; gRPC's care for forked ones can only do harm.
-    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     memory.keep_at_hand()
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:

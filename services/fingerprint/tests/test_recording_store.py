@@ -36,7 +36,7 @@ async def opened(postgres_url: str) -> AsyncIterator[Database]:
 async def database(opened: Database) -> Database:
     """Those tables as a new mesh has them: empty, but for the shelf of what is public."""
     async with opened.connection() as connection:
-        await connection.execute("TRUNCATE recording, copy, posting, shelf")
+        await connection.execute("TRUNCATE recording, copy, posting, shelf CASCADE")
         await connection.execute("INSERT INTO shelf (owner) VALUES ('')")
     return opened
 

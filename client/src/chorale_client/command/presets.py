@@ -52,15 +52,17 @@ def _kept(chorale: "Chorale", name: str, title: str, wishes: Wishes) -> "Preset"
 
     preset = presets_pb2.Preset(title=title, settings=wishes.settings)
     request = presets_pb2.CreatePresetRequest(preset_id=name, preset=preset)
+    made: Preset
     try:
-        return chorale.mastering.CreatePreset(request).preset
+        made = chorale.mastering.CreatePreset(request).preset
     except ConflictError as error:
         if error.reason != "PRESET_EXISTS":
             raise
-    preset.name = _PREFIX + name
-    change = presets_pb2.UpdatePresetRequest(preset=preset)
-    change.update_mask.paths.extend(["settings", *(["title"] if title else [])])
-    return chorale.mastering.UpdatePreset(change).preset
+        preset.name = _PREFIX + name
+        change = presets_pb2.UpdatePresetRequest(preset=preset)
+        change.update_mask.paths.extend(["settings", *(["title"] if title else [])])
+        made = chorale.mastering.UpdatePreset(change).preset
+    return made
 
 
 def _delete(session: Session, chorale: "Chorale", name: str) -> None:

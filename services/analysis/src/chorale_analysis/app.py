@@ -5,12 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib import resources
 
-from chorale.analysis.v1 import (
-    analysis_service_pb2,
-    analysis_service_pb2_grpc,
-    beats_pb2,
-    harmony_pb2,
-)
+from chorale.analysis.v1 import analysis_service_pb2, analysis_service_pb2_grpc
 from chorale.ingest.v1 import ingest_service_pb2_grpc
 from chorale_audio.reader import AudioReader
 from chorale_audio.source import Store
@@ -23,17 +18,11 @@ from chorale_runtime.operations import Operations, Work
 from chorale_runtime.processes import Processes
 
 from chorale_analysis import worker
-from chorale_analysis.servicer import (
-    DETECT_KEY,
-    ERRORS,
-    TRACK_BEATS,
-    AnalysisServicer,
-    AnalysisWorks,
-    Checks,
-)
+from chorale_analysis.servicer import ERRORS, KINDS, AnalysisServicer, AnalysisWorks, Listening
 from chorale_analysis.settings import Settings
 
 NAME = "analysis"
+QUEUE = "analysis.cpu"
 
 
 @asynccontextmanager
@@ -50,9 +39,10 @@ async def build(settings: Settings) -> AsyncIterator[App]:
         ingest = ingest_service_pb2_grpc.IngestServiceStub(
             await enter(channel(settings.ingest_address, settings))
         )
-        checks = Checks(AudioReader(ingest, objects, store), settings.listen_seconds_max)
+        reader = AudioReader(ingest, objects, store)
         answers = Answers(database, settings.answer_keep_seconds)
-        works = _works(AnalysisWorks(checks, answers), settings)
+        listening = Listening(reader, answers, settings.listen_seconds_max)
+        works = _works(AnalysisWorks(listening), settings)
         operations = await enter(
             Operations.open(
                 database,
@@ -63,7 +53,7 @@ async def build(settings: Settings) -> AsyncIterator[App]:
                 queue_limit=settings.queue_limit,
             )
         )
-        servicer = AnalysisServicer(checks, answers, operations, works)
+        servicer = AnalysisServicer(listening, operations, works)
         yield App(
             name=NAME,
             services=[
@@ -81,20 +71,5 @@ async def build(settings: Settings) -> AsyncIterator[App]:
 
 def _works(works: AnalysisWorks, settings: Settings) -> dict[str, Work]:
     """The long work of this service, by RPC."""
-    beats = Work(
-        method=TRACK_BEATS,
-        request=beats_pb2.TrackBeatsRequest,
-        response=beats_pb2.TrackBeatsResponse,
-        run=works.track_beats,
-        queue="analysis.cpu",
-        timeout_seconds=settings.work_timeout_seconds,
-    )
-    key = Work(
-        method=DETECT_KEY,
-        request=harmony_pb2.DetectKeyRequest,
-        response=harmony_pb2.DetectKeyResponse,
-        run=works.detect_key,
-        queue="analysis.cpu",
-        timeout_seconds=settings.work_timeout_seconds,
-    )
-    return {work.method: work for work in (beats, key)}
+    made = [works.of(kind, QUEUE, settings.work_timeout_seconds) for kind in KINDS.values()]
+    return {work.method: work for work in made}

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from chorale_analysis.harmony import VOCABULARIES
+
 AUTO = "auto"
 BEATS, KEY, CHORDS = "beats", "key", "chords"
 
@@ -61,6 +63,8 @@ class Engine:
     is_default: bool = False
     devices: tuple[str, ...] = ("cpu",)
     vocabularies: tuple[str, ...] = ()
+    price: float = 0.0  # CPU seconds per second of audio; 0: as the capability usually costs
+    limit_seconds: float = 0.0  # the longest audio it takes; 0: as the service does
 
     @property
     def allows_commercial_use(self) -> bool:
@@ -117,6 +121,15 @@ ENGINES = (
         "BSD-3-Clause",
         "CC-BY-NC-SA-4.0",
     ),
+    Engine(
+        name="chorale",
+        capability=CHORDS,
+        version="1",
+        description="Notes with overtones and bass, decoded by a segmental model of chords and keys.",
+        code_licence="Apache-2.0",
+        is_default=True,
+        vocabularies=tuple(VOCABULARIES),
+    ),
     _absent(
         "btc-pl",
         CHORDS,
@@ -152,6 +165,14 @@ ENGINES = (
     ),
 )
 """By capability, the default first. More come with the engines themselves."""
+
+EDITOR = Engine(
+    name="chorale",
+    capability="chord-editing",
+    version="1",
+    description="Chords simplified, merged, moved, spelt, numbered and counted.",
+    code_licence="Apache-2.0",
+)
 
 
 def choose(capability: str, name: str, commercial_only: bool = False) -> Engine:

@@ -63,6 +63,11 @@ def correlations(classes: Floats) -> Floats:
     return fits
 
 
+def chances_of(classes: Floats) -> Floats:
+    """How likely each of `KEYS` is, by every row of pitch classes."""
+    return _chances(correlations(classes))
+
+
 def _chances(fits: Floats) -> Floats:
     """How likely each key is, along the last axis."""
     weights = np.exp(_SHARPNESS * (fits - fits.max(axis=-1, keepdims=True)))

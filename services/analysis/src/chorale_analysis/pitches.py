@@ -71,8 +71,8 @@ def _log_frequency() -> Array:
     bins = np.arange(WINDOW // 2 + 1) * RATE_HZ / WINDOW
     width = np.maximum(RATE_HZ / WINDOW, hertz * (2.0 ** (1.0 / (12.0 * _STEPS)) - 1.0))
     weights = np.maximum(0.0, 1.0 - np.abs(bins[:, None] - hertz) / width)
-    weights /= np.maximum(weights.sum(axis=0), 1e-9)
-    return weights.astype(np.float32)
+    steps: Array = (weights / np.maximum(weights.sum(axis=0), 1e-9)).astype(np.float32)
+    return steps
 
 
 def _tuned(steps: Array, tuning_cents: float) -> Array:
@@ -97,8 +97,9 @@ def _whitened(steps: Array) -> Array:
     power = (squares[:, count:] - squares[:, :-count]) / count
     deviation = np.sqrt(np.maximum(power - mean**2, 0.0))
     floor = 1e-3 * float(deviation.max(initial=0.0)) + 1e-9
-    outstanding: Array = np.maximum(steps - mean, 0.0) / np.maximum(deviation, floor)
-    return outstanding.astype(np.float32)
+    above = np.maximum(steps - mean, 0.0) / np.maximum(deviation, floor)
+    outstanding: Array = above.astype(np.float32)
+    return outstanding
 
 
 def _taken_apart(spectra: Array) -> Array:
@@ -127,5 +128,5 @@ def _tones() -> Array:
             lobe = 1.5 * RATE_HZ / WINDOW / (hertz * number) * 12.0 * _STEPS / np.log(2.0)
             shape = np.maximum(0.0, 1.0 - np.abs(places - centre) / max(1.0, lobe))
             tones[note] += _OVERTONE_DECAY ** (number - 1) * shape
-    tones /= np.linalg.norm(tones, axis=1, keepdims=True)
-    return tones.astype(np.float32)
+    shapes: Array = (tones / np.linalg.norm(tones, axis=1, keepdims=True)).astype(np.float32)
+    return shapes

@@ -1,13 +1,12 @@
 """Music off the event loop: what runs in the process pool."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from chorale_audio.source import Source
 
 from chorale_analysis.listening import SILENCE_DBFS, Silent
-from chorale_analysis.rhythm import Rhythm, RhythmSettings
-from chorale_analysis.tonality import KeySettings, Tonality
+from chorale_analysis.wishes import Finding, Settings
 
 if TYPE_CHECKING:
     from chorale_audio.pcm import Samples
@@ -27,45 +26,42 @@ class Listener(Protocol):
 
 
 def warm() -> None:
-    """Imports and compiles what work will need."""
+    """Imports and compiles what work will need, by doing a little of it."""
     import numpy as np
 
-    from chorale_analysis import beats, key, state_space  # noqa: F401 - imported for its own sake
+    from chorale_analysis.harmony import ChordSettings
+    from chorale_analysis.rhythm import RhythmSettings
+    from chorale_analysis.together import Ears
 
-    state_space.decode(np.full(64, 0.5), np.arange(8, 12), np.zeros(4), 100.0)
+    ears = Ears({"beats": RhythmSettings(), "chords": ChordSettings()})
+    ears.push(np.random.default_rng(0).standard_normal(1 << 15).astype(np.float32))
+    ears.find(1.5)
 
 
-def track_beats(source: Source, settings: RhythmSettings, *, progress: Progress) -> Rhythm:
-    """Reads the source from object storage and finds its beats, in a process of the pool."""
-    from chorale_analysis.beats import track_beats
-    from chorale_analysis.onsets import OnsetListener
+def listen(
+    source: Source,
+    wishes: Mapping[str, Settings],
+    makers: Mapping[str, str],
+    *,
+    progress: Progress,
+) -> dict[str, Finding]:
+    """Reads the source from object storage and finds all that is wished for, each by its maker."""
+    from chorale_analysis.spectra import RATE_HZ
+    from chorale_analysis.together import Ears
 
-    listener = OnsetListener()
-    _listen(source, listener, progress)
+    ears = Ears(wishes)
+    _listen(source, ears, RATE_HZ, progress)
     progress("deciding", _READ_SHARE)
-    return track_beats(listener.finish(), source.duration_seconds, settings)
+    return ears.find(source.duration_seconds)
 
 
-def detect_key(source: Source, settings: KeySettings, *, progress: Progress) -> Tonality:
-    """Reads the source from object storage and finds its key, in a process of the pool."""
-    from chorale_analysis.chroma import ChromaListener
-    from chorale_analysis.key import detect_key
-
-    listener = ChromaListener()
-    _listen(source, listener, progress)
-    progress("deciding", _READ_SHARE)
-    return detect_key(listener.finish(), source.duration_seconds, settings)
-
-
-def _listen(source: Source, listener: Listener, progress: Progress) -> None:
+def _listen(source: Source, listener: Listener, rate_hz: int, progress: Progress) -> None:
     """Gives a listener all sound, mixed and resampled; raises `Silent` when there was none."""
     import numpy as np
     from chorale_audio.shaping import Shaper
 
-    from chorale_analysis.spectra import RATE_HZ
-
     progress("reading", 0.0)
-    shaper, peak, frames, told = Shaper(source, RATE_HZ, mono=True), 0.0, 0, 0.0
+    shaper, peak, frames, told = Shaper(source, rate_hz, mono=True), 0.0, 0, 0.0
     for block in source.blocks():
         peak = max(peak, float(np.abs(block).max(initial=0.0)))
         listener.push(shaper.push(block)[:, 0])

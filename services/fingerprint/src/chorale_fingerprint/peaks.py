@@ -69,6 +69,17 @@ class Peaks:
         first, last = np.searchsorted(self.times, [start, end])
         return Peaks(*(each[first:last] for each in (self.times, self.pitches, self.strengths)))
 
+    def sampled(self, seconds: float, parts: int) -> "Peaks":
+        """All of them where they are few; of long sound so many parts, spread over it."""
+        length = float(self.times[-1]) if len(self) else 0.0
+        part = seconds * TIMES_PER_SECOND
+        if length <= 2 * parts * part:
+            return self
+        starts = np.linspace(0, length - part, parts)
+        cut = [self.between(start, start + part) for start in starts]
+        fields = ("times", "pitches", "strengths")
+        return Peaks(*(np.concatenate([getattr(each, name) for each in cut]) for name in fields))
+
 
 _ROW = np.dtype([("time", "<u4"), ("pitch", "<u2"), ("strength", "<u2")])
 

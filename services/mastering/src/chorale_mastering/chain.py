@@ -27,6 +27,11 @@ RUMBLE_DB = -30.0
 DEFAULT_MONO_BELOW_HZ = 120.0
 SATURATION_LUFS = -14.0  # the loudness at which saturation is voiced
 
+# Another meter looks between other samples, and at low rates they lie further apart: of 57 tracks
+# under 18 draws of settings FFmpeg's, at 192 kHz, found up to 0.10 and 0.19 dB more.
+_PEAK_MARGIN_DB, _PEAK_MARGIN_LOW_DB = 0.13, 0.25
+_LOW_RATE_HZ = 40_000
+
 
 @dataclass(frozen=True)
 class Link:
@@ -132,6 +137,11 @@ def limiter_times(plan: MasteringPlan, sample_rate_hz: int) -> LimiterTimes | No
     if plan.limiter_mode is LimiterMode.NONE or not plan.has(Stage.LIMITER):
         return None
     return times(plan.limiter_mode, plan.lookahead_ms, plan.limiter_release_ms, sample_rate_hz)
+
+
+def peak_margin_db(sample_rate_hz: int) -> float:
+    """How far under the ceiling the limiter stays, so that no meter finds a peak over it."""
+    return _PEAK_MARGIN_LOW_DB if sample_rate_hz < _LOW_RATE_HZ else _PEAK_MARGIN_DB
 
 
 def decibels(ratio: float) -> float:

@@ -23,8 +23,6 @@ from chorale_mastering.scratch import Scratch
 from chorale_mastering.search import Goal, Landing, Rendered, held, search
 from chorale_mastering.weighting import CHANNEL_WEIGHTS
 
-# Another meter looks between other samples: the limiter stays so far under the ceiling for it.
-_MARGIN_DB = 0.08
 _CODEC_ROUNDS = 8
 _LIMITED_ROUNDS = 3  # of those, by a lower ceiling
 _CODEC_MARGIN_DB = 0.03
@@ -98,10 +96,11 @@ class Levelling:
 
     def _goal(self, ceiling_dbtp: float) -> Goal:
         """What is to be reached under a ceiling, with room for the output and other meters."""
+        margin_db = chain.peak_margin_db(self._made.sample_rate_hz)
         return Goal(
             self._plan.target_loudness_lufs,
             chain.decibels(10.0 ** (ceiling_dbtp / 20.0) - self._rise),
-            chain.decibels(10.0 ** ((ceiling_dbtp - _MARGIN_DB) / 20.0) - self._rise),
+            chain.decibels(10.0 ** ((ceiling_dbtp - margin_db) / 20.0) - self._rise),
             self._plan.draft,
         )
 

@@ -30,7 +30,6 @@ _HOPS_PER_SECOND = 100
 # Where the compressor works: the follower before it brings the programme to -20 LUFS.
 _WORKING_LUFS = -20.0
 _THRESHOLD_DBFS = -18.0
-_MARGIN_DB = 0.08
 
 
 class Follower(Hopped):
@@ -111,7 +110,7 @@ def _stages(plan: MasteringPlan, sound: Format) -> list[Processor]:
     is_limited = plan.limiter_mode is not LimiterMode.NONE and plan.has(Stage.LIMITER)
     mode = plan.limiter_mode if is_limited else LimiterMode.TRANSPARENT
     limiter_times = times(mode, plan.lookahead_ms, plan.limiter_release_ms, rate)
-    ceiling = 10.0 ** ((plan.ceiling_dbtp - _MARGIN_DB) / 20.0)
+    ceiling = 10.0 ** ((plan.ceiling_dbtp - chain.peak_margin_db(rate)) / 20.0)
     stages.append(Limiter(rate, count, ceiling, limiter_times))
     return stages
 

@@ -1,22 +1,31 @@
-"""Searching: from codes to recordings, from cheap to dear.
+"""Searching: from what was heard to recordings, from cheap to dear.
 
-Codes are looked up in the index as they are; when that finds nothing sure, with single bits
-turned; and whatever the index suggests is compared bit by bit, in the process pool.
+Landmarks are looked up, few first and more when those find nothing sure; what they point at is
+compared peak by peak. Whole recordings are compared by Chromaprint's codes too: they hold where
+there are few peaks.
 """
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
-from chorale_runtime.operations import Job
-
-from chorale_fingerprint import matching
+from chorale_fingerprint import likeness, matching, placing
 from chorale_fingerprint.codes import Codes
-from chorale_fingerprint.matching import Found, Probes
+from chorale_fingerprint.landmarks import probes
+from chorale_fingerprint.likeness import Likeness
+from chorale_fingerprint.matching import Probes
+from chorale_fingerprint.peaks import Peaks
+from chorale_fingerprint.placing import Place
 from chorale_fingerprint.store.recordings import Candidate, Enrolled, Shelves, Store
+from chorale_fingerprint.worker import Heard
 
-# So unlikely by chance that turning bits could not find anything better.
+# So unlikely by chance that looking further could not find anything better.
 SURE = 1e-6
+# Peaks of a query looked up in the index: of longer sound three stretches of 20 s say enough.
+_PROBED_SECONDS = 20.0
+# Runs a function elsewhere than on the event loop: `Job.run`, or a thread.
+Run: TypeAlias = Callable[..., Awaitable[Any]]
 
 
 @dataclass(frozen=True)
@@ -24,35 +33,90 @@ class Hit:
     """A recording that was found, and how it compares."""
 
     enrolled: Enrolled
-    found: Found
+    likeness: Likeness
 
 
 class Searcher:
-    """Finds recordings by their codes, for one owner at a time."""
+    """Finds recordings by what they sound like, for one owner at a time."""
 
     def __init__(self, store: Store, probes_max: int) -> None:
         self._store, self._probes_max = store, probes_max
 
     async def search(
-        self, job: Job[Any], codes: Codes, shelves: Shelves, owner: str | None = None
+        self, run: Run, heard: Heard, shelves: Shelves, owner: str | None = None
     ) -> list[Hit]:
         """Searches the shelves, only for the owner's own if named; least likely by chance first."""
+        hits = await self.by_landmarks(run, heard.peaks, shelves, owner)
+        if not (hits and hits[0].likeness.false_positive_rate < SURE):
+            hits = _best(hits + await self.by_codes(run, heard.codes, shelves, owner))
+        return hits
+
+    async def by_landmarks(
+        self, run: Run, peaks: Peaks, shelves: Shelves, owner: str | None = None
+    ) -> list[Hit]:
+        """Searches by landmarks only."""
+        hits: list[Hit] = []
+        for choices in (1, 2):
+            looked_up = await asyncio.to_thread(probes, _probed(peaks), choices)
+            found = await self._store.landmarks.find(shelves.ids, looked_up)
+            candidates = await asyncio.to_thread(placing.candidates, found)
+            ids = sorted({each.recording for each in candidates})
+            enrolled = await self._store.read(shelves, ids, owner)
+            references = await self._store.peaks(shelves, list(enrolled))
+            known = [each for each in candidates if each.recording in references]
+            placed = await run(placing.places, peaks, references, known) if known else {}
+            hits = _best(_placed(placed, enrolled, shelves))
+            if hits and hits[0].likeness.false_positive_rate < SURE:
+                break
+        return hits
+
+    async def by_codes(
+        self, run: Run, codes: Codes, shelves: Shelves, owner: str | None = None
+    ) -> list[Hit]:
+        """Searches by Chromaprint's codes only: as they are, then with single bits turned."""
         exact = matching.probes(codes, self._probes_max)
-        hits = await self._compared(job, codes, exact, shelves, owner)
-        if hits and hits[0].found.false_positive_rate < SURE:
+        hits = await self._compared(run, codes, exact, shelves, owner)
+        if hits and hits[0].likeness.false_positive_rate < SURE:
             return hits
         turned = matching.with_single_errors(exact)
-        return await self._compared(job, codes, turned, shelves, owner)
+        return await self._compared(run, codes, turned, shelves, owner)
 
     async def _compared(
-        self, job: Job[Any], codes: Codes, probes: Probes, shelves: Shelves, owner: str | None
+        self, run: Run, codes: Codes, probes: Probes, shelves: Shelves, owner: str | None
     ) -> list[Hit]:
         candidates = await self._store.candidates(shelves, probes)
         ids = [candidate.recording for candidate in candidates]
         enrolled = await self._store.read(shelves, ids, owner)
         references = _references(candidates, enrolled)
-        ranked = await job.run(matching.rank, codes, references, shelves.code_count)
-        return [Hit(enrolled[found.recording], found) for found in ranked]
+        ranked = await run(matching.rank, codes, references, shelves.code_count)
+        return [
+            Hit(enrolled[found.recording], likeness.of_codes(found, len(codes))) for found in ranked
+        ]
+
+
+def _probed(peaks: Peaks) -> Peaks:
+    """What is looked up: all of short sound, and begin, middle and end of long sound."""
+    return peaks.sampled(_PROBED_SECONDS, 3)
+
+
+def _placed(
+    placed: dict[int, Place], enrolled: dict[int, Enrolled], shelves: Shelves
+) -> list[Hit]:
+    return [
+        Hit(enrolled[recording], likeness.of_place(place, shelves.code_count))
+        for recording, place in placed.items()
+    ]
+
+
+def _best(hits: Sequence[Hit]) -> list[Hit]:
+    """The surest hit of each recording, surest first; of equally sure ones the likest."""
+    ordered = sorted(
+        hits, key=lambda hit: (hit.likeness.false_positive_rate, -hit.likeness.score)
+    )
+    best: dict[int, Hit] = {}
+    for hit in ordered:
+        best.setdefault(hit.enrolled.id, hit)
+    return list(best.values())
 
 
 def _references(

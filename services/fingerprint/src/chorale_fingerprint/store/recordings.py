@@ -17,7 +17,10 @@ from chorale_runtime.database import Connection, Database
 
 from chorale_fingerprint import matching
 from chorale_fingerprint.codes import Codes
+from chorale_fingerprint.landmarks import landmarks
 from chorale_fingerprint.matching import Probes
+from chorale_fingerprint.peaks import Peaks
+from chorale_fingerprint.store.landmarks import LandmarkStore
 
 PUBLIC_SHELF_OWNER = ""
 # Each hit votes for a recording and a shift; these many best are compared bit by bit.
@@ -67,6 +70,8 @@ class Enrolled:
     codes: Codes
     id: int = 0
     """Its number, which grows with time; 0 until it is enrolled."""
+    peaks: Peaks | None = None
+    """What excerpts of it are known by; None when it is read back, as few ask for them."""
 
 
 @dataclass(frozen=True)
@@ -99,8 +104,9 @@ class Candidate:
 class Store:
     """Reads and writes the rows."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, landmark_store: LandmarkStore | None = None) -> None:
         self._database = database
+        self.landmarks = landmark_store or LandmarkStore(database)
 
     async def probe(self) -> None:
         """Raises unless the database answers."""
@@ -183,6 +189,14 @@ class Store:
             rows = await (await connection.execute(query, values)).fetchall()
         return {row["id"]: _enrolled(row) for row in rows}
 
+    async def peaks(self, shelves: Shelves, ids: Sequence[int]) -> dict[int, Peaks]:
+        """Reads the peaks of those of these recordings that are on the shelves."""
+        query = "SELECT id, peaks FROM recording WHERE id = ANY(%s) AND shelf = ANY(%s)"
+        async with self._database.connection() as connection:
+            cursor = await connection.execute(query, (list(ids), list(shelves.ids)), binary=True)
+            rows = await cursor.fetchall()
+        return {row["id"]: Peaks.unpacked(row["peaks"]) for row in rows}
+
     async def add(self, enrolled: Enrolled, stretch: Stretch, seen: Shelves) -> Enrolled:
         """Enrols a recording, whole or not at all.
 
@@ -200,6 +214,10 @@ class Store:
             assert row is not None
             await _add_copy(connection, recording.owner, stretch, row["id"])
             await _write_postings(connection, shelf, row["id"], codes)
+            if enrolled.peaks is not None:
+                found = landmarks(enrolled.peaks)
+                await self.landmarks.write(connection, shelf, row["id"], found)
+        await self.landmarks.fold(shelf)
         added = replace(recording, create_time=row["create_time"])
         return replace(enrolled, recording=added, id=row["id"])
 
@@ -215,14 +233,17 @@ class Store:
 
     async def delete(self, owner: str, name: uuid.UUID) -> bool:
         """Deletes the owner's recording with all that was made from it; False if there is none."""
+        query = "SELECT * FROM recording WHERE owner = %s AND name = %s"
         async with self._database.connection() as connection:
-            row = await (
-                await connection.execute(
-                    "DELETE FROM recording WHERE owner = %s AND name = %s RETURNING *",
-                    (owner, name),
-                )
-            ).fetchone()
+            row = await (await connection.execute(query, (owner, name))).fetchone()
             if row is None:
+                return False
+            # Before its row: segments are made by those who hold the same lock.
+            await self.landmarks.remove(
+                connection, row["shelf"], row["id"], landmarks(Peaks.unpacked(row["peaks"]))
+            )
+            gone = "DELETE FROM recording WHERE id = %s RETURNING id"
+            if await (await connection.execute(gone, (row["id"],))).fetchone() is None:
                 return False
             codes = np.frombuffer(row["codes"], "<u4")
             await connection.execute(
@@ -238,15 +259,22 @@ class Store:
         return True
 
 
-_SELECT = """SELECT recording.*, ARRAY(SELECT DISTINCT other.audio FROM copy AS other
+_COLUMNS = ", ".join(
+    f"recording.{name}"
+    for name in (
+        "id name owner audio frame_count sample_rate_hz title artist section is_public labels"
+        " bpm key codes create_time"
+    ).split()
+)
+_SELECT = f"""SELECT {_COLUMNS}, ARRAY(SELECT DISTINCT other.audio FROM copy AS other
     WHERE other.recording = recording.id AND other.audio <> recording.audio ORDER BY 1) AS aliases
     FROM recording"""
 
 _INSERT = """
 INSERT INTO recording (name, owner, shelf, audio, frame_count, sample_rate_hz, title, artist,
-    section, is_public, labels, bpm, key, codes)
+    section, is_public, labels, bpm, key, codes, peaks)
 VALUES (%(name)s, %(owner)s, %(shelf)s, %(audio)s, %(frame_count)s, %(sample_rate_hz)s, %(title)s,
-    %(artist)s, %(section)s, %(is_public)s, %(labels)s, %(bpm)s, %(key)s, %(codes)s)
+    %(artist)s, %(section)s, %(is_public)s, %(labels)s, %(bpm)s, %(key)s, %(codes)s, %(peaks)s)
 RETURNING id, create_time
 """
 
@@ -301,6 +329,7 @@ def _values(enrolled: Enrolled, shelf: int) -> dict[str, object]:
         "shelf": shelf,
         "labels": json.dumps(recording.labels),
         "codes": enrolled.codes.astype("<u4").tobytes(),
+        "peaks": b"" if enrolled.peaks is None else enrolled.peaks.packed(),
     }
 
 

@@ -1,0 +1,115 @@
+"""A request to listen: checked before any work, then done or remembered."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from chorale_audio.reader import AudioReader
+from chorale_audio.source import Source
+from chorale_runtime.answers import Answers
+from chorale_runtime.operations import Job
+
+from chorale_analysis import engines, listening, messages, worker
+from chorale_analysis.engines import Engine
+from chorale_analysis.servicer.kinds import KINDS, Kind
+from chorale_analysis.wishes import Settings
+
+_SECONDS_AT_LEAST = 0.05  # what starting costs
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One kind of listening to one source, with all that can be known to be wrong found right."""
+
+    kind: Kind
+    engine: Engine
+    requested: str
+    source: Source
+    settings: Settings
+
+    @property
+    def question(self) -> tuple[object, ...]:
+        """What decides the answer, and nothing else."""
+        run = self.source.start_frame, self.source.frame_count
+        made_by = self.engine.name, self.engine.version
+        settings = sorted(messages.told(self.settings).items())
+        return self.kind.method, self.source.audio, *run, *made_by, *settings
+
+    @property
+    def seconds(self) -> float:
+        """What it will take, about."""
+        price = self.engine.price or self.kind.price
+        return _SECONDS_AT_LEAST + self.source.duration_seconds * price
+
+
+class Listening:
+    """Checks requests, and answers them from what was heard before or by listening."""
+
+    def __init__(self, reader: AudioReader, answers: Answers, listen_seconds_max: float) -> None:
+        self._reader, self._answers = reader, answers
+        self._listen_seconds_max = listen_seconds_max
+
+    async def asked(self, kind: Kind, request: Any) -> Asked:
+        """What a request for one kind will need."""
+        engine = engines.choose(kind.capability, request.engine, request.commercial_only)
+        settings = kind.settings(request.settings, engine)
+        source = await self.source(request)
+        self.require_length(source, engine, kind)
+        return Asked(kind, engine, request.engine, source, settings)
+
+    async def source(self, request: Any) -> Source:
+        """The sound that a request is about."""
+        span = messages.span(request.span) if request.HasField("span") else None
+        return await self._reader.locate(request.audio, span)
+
+    def require_length(self, source: Source, engine: Engine, kind: Kind) -> None:
+        """Raises `TooShort` or `TooLong` unless the engine can listen to it."""
+        longest = min(self._listen_seconds_max, engine.limit_seconds or self._listen_seconds_max)
+        listening.require_length(
+            source.frame_count, source.sample_rate_hz, kind.least_seconds, longest
+        )
+
+    async def found(self, job: Job[Any], asked: Sequence[Asked]) -> dict[str, Any]:
+        """The response to each, by capability: kept ones, and the rest by listening once."""
+        answers: dict[str, Any] = {}
+        for one in asked:
+            kept = await self.kept(one)
+            if kept is not None:
+                answers[one.kind.capability] = kept
+        left = [one for one in asked if one.kind.capability not in answers]
+        if left:
+            wishes = {one.kind.capability: one.settings for one in left}
+            makers = {one.kind.capability: one.engine.name for one in left}
+            started = time.monotonic()
+            heard = await job.run(worker.listen, left[0].source, wishes, makers)
+            seconds = time.monotonic() - started
+            for one in left:
+                answer = _answer(one, heard[one.kind.capability], seconds)
+                await self._answers.keep(one.question, answer)
+                answers[one.kind.capability] = answer
+        return answers
+
+    async def kept(self, asked: Asked) -> Any | None:
+        """What was answered to the same question before."""
+        kept = cast(Any, await self._answers.find(asked.question, asked.kind.response))
+        if kept is not None:
+            kept.provenance.from_cache = True
+            kept.provenance.engine_requested = asked.requested or engines.AUTO
+        return kept
+
+
+def _answer(asked: Asked, found: Any, seconds: float) -> Any:
+    told = messages.told(asked.settings)
+    kind = asked.kind
+    message: Any = kind.response(
+        **cast(Mapping[str, Any], {kind.field: kind.told(asked.source, found, asked.settings)}),
+        provenance=messages.provenance(asked.requested, asked.engine, told, seconds),
+        audio=asked.source.audio,
+    )
+    return message
+
+
+def kind_of(method: str) -> Kind:
+    """The kind that an RPC asks for."""
+    return next(kind for kind in KINDS.values() if kind.method == method)

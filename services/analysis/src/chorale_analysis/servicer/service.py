@@ -1,0 +1,113 @@
+"""AnalysisService, adapted to gRPC."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from chorale.analysis.v1 import (
+    analysis_service_pb2_grpc,
+    beats_pb2,
+    chords_pb2,
+    engines_pb2,
+    harmony_pb2,
+)
+from chorale_runtime.calls import Context
+from chorale_runtime.operations import Job, Operations, Work
+from chorale_runtime.pages import page
+from google.longrunning import operations_pb2
+from google.protobuf.message import Message
+
+from chorale_analysis import engines, messages
+from chorale_analysis.servicer.editing import edit
+from chorale_analysis.servicer.kinds import KINDS, Kind
+from chorale_analysis.servicer.listening import Listening
+
+
+class AnalysisServicer(analysis_service_pb2_grpc.AnalysisServiceServicer):
+    """Answers AnalysisService. Holds no music and no state of its own."""
+
+    def __init__(
+        self, listening: Listening, operations: Operations, works: Mapping[str, Work]
+    ) -> None:
+        self._listening, self._operations, self._works = listening, operations, works
+
+    async def ListEngines(
+        self, request: engines_pb2.ListEnginesRequest, _: Context
+    ) -> engines_pb2.ListEnginesResponse:
+        """Lists the engines of this service."""
+        found = [e for e in engines.ENGINES if request.capability in ("", e.capability)]
+        part = page(found, request.page_size, request.page_token, request.capability)
+        return engines_pb2.ListEnginesResponse(
+            engines=[messages.engine(engine) for engine in part.items],
+            next_page_token=part.next_token,
+        )
+
+    async def TrackBeats(
+        self, request: beats_pb2.TrackBeatsRequest, _: Context
+    ) -> operations_pb2.Operation:
+        """Starts finding beats."""
+        return await self._start(KINDS[engines.BEATS], request)
+
+    async def DetectKey(
+        self, request: harmony_pb2.DetectKeyRequest, _: Context
+    ) -> operations_pb2.Operation:
+        """Starts finding the key."""
+        return await self._start(KINDS[engines.KEY], request)
+
+    async def RecognizeChords(
+        self, request: chords_pb2.RecognizeChordsRequest, _: Context
+    ) -> operations_pb2.Operation:
+        """Starts finding chords."""
+        return await self._start(KINDS[engines.CHORDS], request)
+
+    async def EditChords(
+        self, request: chords_pb2.EditChordsRequest, _: Context
+    ) -> chords_pb2.EditChordsResponse:
+        """Works on chords that the caller has."""
+        return await asyncio.to_thread(edit, request)
+
+    async def _start(self, kind: Kind, request: Any) -> operations_pb2.Operation:
+        """Starts work, once all that can be known to be wrong was found right."""
+        asked = await self._listening.asked(kind, request)
+        if request.validate_only:
+            cached = await self._listening.kept(asked) is not None
+            estimate = messages.estimate(asked.engine.name, asked.seconds, cached)
+            message: Any = kind.response
+            return done(message(estimate=estimate))
+        return await self._operations.start(
+            self._works[kind.method],
+            request,
+            request_id=request.request_id,
+            audio=[request.audio],
+        )
+
+
+class AnalysisWorks:
+    """What the operations of this service do, once a worker has taken them up."""
+
+    def __init__(self, listening: Listening) -> None:
+        self._listening = listening
+
+    def of(self, kind: Kind, queue: str, timeout_seconds: float) -> Work:
+        """The long work behind the RPC of one kind."""
+
+        async def run(job: Job[Any]) -> Message:
+            asked = await self._listening.asked(kind, job.request)
+            answer: Message = (await self._listening.found(job, [asked]))[kind.capability]
+            return answer
+
+        return Work(
+            method=kind.method,
+            request=kind.request,
+            response=kind.response,
+            run=run,
+            queue=queue,
+            timeout_seconds=timeout_seconds,
+        )
+
+
+def done(response: Message) -> operations_pb2.Operation:
+    """An operation that is over before it began, of which nothing is kept."""
+    operation = operations_pb2.Operation(done=True)
+    operation.response.Pack(response)
+    return operation

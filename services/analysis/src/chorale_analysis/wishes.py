@@ -1,0 +1,8 @@
+"""What may be wished for, and what is found."""
+
+from chorale_analysis.harmony import ChordSettings, Harmony
+from chorale_analysis.rhythm import Rhythm, RhythmSettings
+from chorale_analysis.tonality import KeySettings, Tonality
+
+Settings = RhythmSettings | KeySettings | ChordSettings
+Finding = Rhythm | Tonality | Harmony

@@ -1,0 +1,170 @@
+"""Which bars of which track sound when."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from chorale_generation.mosaic.heard import (
+    ASSUMED_BPM,
+    BEATS_PER_BAR,
+    Heard,
+    bar_starts,
+    folded,
+    grid,
+)
+from chorale_generation.mosaic.keys import Shifts, shifts
+
+_NATURAL_BPM = (70.0, 160.0)  # where a tempo of the engine's own choice lies
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the caller asks of a mosaic. Zeros and empty text let the engine choose."""
+
+    influence: float = 0.5
+    rhythm_track: int = 0
+    bpm: float = 0.0
+    key: str = ""
+    crossfade_seconds: float = 0.02
+    section_bars: int = 4
+
+
+@dataclass(frozen=True)
+class Gains:
+    """How loud the parts of both tracks are, in [0, 1]."""
+
+    percussive: tuple[float, float]
+    harmonic: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A run of whole bars of the result, and the moments of its beats in both tracks."""
+
+    start_seconds: float
+    beat_count: int
+    beats_seconds: tuple[tuple[float, ...], tuple[float, ...]]  # one more than `beat_count`
+    follows: tuple[bool, bool]  # whether each track goes on where the section before ended
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """All sections of a mosaic."""
+
+    bpm: float
+    shifts: Shifts
+    gains: Gains
+    rhythm_track: int
+    sections: tuple[Section, ...]
+    crossfade_seconds: float
+    warnings: tuple[str, ...]
+
+
+def arranged(
+    tracks: tuple[Heard, Heard], wishes: Wishes, duration_seconds: float, seed: int
+) -> Arrangement:
+    """Lays out a mosaic of so many seconds; the same seed lays out the same."""
+    draws = np.random.default_rng(seed)
+    bpm = _tempo(tracks, wishes)
+    rhythm = wishes.rhythm_track or _rhythm_track(tracks)
+    gains = mixed(wishes.influence, rhythm)
+    counted = folded(tracks[0], bpm), folded(tracks[1], bpm)
+    return Arrangement(
+        bpm=bpm,
+        shifts=shifts([track.key for track in tracks], gains.harmonic, wishes.key),
+        gains=gains,
+        rhythm_track=rhythm,
+        sections=tuple(_sections(counted, bpm, wishes.section_bars, duration_seconds, draws)),
+        crossfade_seconds=wishes.crossfade_seconds,
+        warnings=tuple(
+            f"No beat was heard in track {number}: it runs at its own pace."
+            for number, track in enumerate(tracks, 1)
+            if not track.has_beats
+        ),
+    )
+
+
+def mixed(influence: float, rhythm_track: int) -> Gains:
+    """The parts that sound: at .5 rhythm of one track and harmony of the other, at 0 or 1 one."""
+    shares = influence, 1.0 - influence
+    leading = tuple(min(1.0, 2.0 * share) for share in shares)
+    following = tuple(max(0.0, 2.0 * share - 1.0) for share in shares)
+    if rhythm_track == 1:
+        return Gains((leading[0], following[1]), (following[0], leading[1]))
+    return Gains((following[0], leading[1]), (leading[0], following[1]))
+
+
+def _tempo(tracks: tuple[Heard, Heard], wishes: Wishes) -> float:
+    """Between both tempi, nearer to the track that gives more."""
+    if wishes.bpm:
+        return wishes.bpm
+    one, other = (track.bpm if track.has_beats else 0.0 for track in tracks)
+    if not one or not other:
+        return _natural(one or other or ASSUMED_BPM)
+    one = _natural(one)
+    other *= 2.0 ** round(math.log2(one / other))
+    return float(one**wishes.influence * other ** (1.0 - wishes.influence))
+
+
+def _natural(bpm: float) -> float:
+    low, high = _NATURAL_BPM
+    while bpm < low:
+        bpm *= 2.0
+    while bpm > high:
+        bpm /= 2.0
+    return bpm
+
+
+def _rhythm_track(tracks: tuple[Heard, Heard]) -> int:
+    """The track whose beat is more even; the first where they are alike."""
+    one, other = (_evenness(track) for track in tracks)
+    return 2 if other > one + 0.02 else 1
+
+
+def _evenness(track: Heard) -> float:
+    if not track.has_beats:
+        return -1.0
+    lengths = np.diff(track.beats_seconds)
+    return 1.0 - float(lengths.std() / lengths.mean())
+
+
+def _sections(
+    tracks: tuple[Heard, Heard],
+    bpm: float,
+    section_bars: int,
+    duration_seconds: float,
+    draws: np.random.Generator,
+) -> list[Section]:
+    beats = min(_beats_that_fit(track, section_bars) for track in tracks)
+    sections: list[Section] = []
+    ends = [-1, -1]
+    start = 0.0
+    while start < duration_seconds:
+        firsts = [_first(track, beats, draws) for track in tracks]
+        moments = [grid(track, at, beats) for track, at in zip(tracks, firsts, strict=True)]
+        sections.append(
+            Section(
+                start,
+                beats,
+                (tuple(moments[0].tolist()), tuple(moments[1].tolist())),
+                (firsts[0] == ends[0], firsts[1] == ends[1]),
+            )
+        )
+        ends = [at + beats for at in firsts]
+        start = len(sections) * beats * 60.0 / bpm
+    return sections
+
+
+def _beats_that_fit(track: Heard, section_bars: int) -> int:
+    """Beats of a section: whole bars while the track has one, else as many as it has."""
+    there = len(track.beats_seconds) - 1 - bar_starts(track)[0]
+    bars = min(section_bars, there // BEATS_PER_BAR)
+    return bars * BEATS_PER_BAR if bars else max(1, there)
+
+
+def _first(track: Heard, beats: int, draws: np.random.Generator) -> int:
+    """A bar to begin with, of those after which enough follows; the best there is otherwise."""
+    starts = bar_starts(track)
+    enough = [at for at in starts if at + beats < len(track.beats_seconds)]
+    return int(draws.choice(enough or starts[:1]))
