@@ -4,7 +4,8 @@ import asyncio
 import threading
 import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -28,11 +29,12 @@ class Background:
 
     def run(self, make: Callable[..., Awaitable[T]], *args: Any, **kwargs: Any) -> T:
         """Runs one coroutine to its end. Ctrl-C cancels it."""
-        future = asyncio.run_coroutine_threadsafe(_awaited(make, args, kwargs), self._loop)
+        job = _Job(partial(make, *args, **kwargs))
         try:
-            return future.result()
+            self._loop.call_soon_threadsafe(job.start)
+            return job.result()
         except BaseException:
-            future.cancel()
+            self._loop.call_soon_threadsafe(job.cancel)
             raise
 
     def iterate(
@@ -53,8 +55,48 @@ class Background:
         self._end()
 
 
-async def _awaited(make: Callable[..., Awaitable[T]], args: Any, kwargs: Any) -> T:
-    return await make(*args, **kwargs)
+class _Job(Generic[T]):
+    """A coroutine of the loop's thread that another thread waits for.
+
+    Ctrl-C may come at any instant, also when the coroutine has begun and the waiting has not. So
+    the waiting is one lock: a `concurrent.futures.Future` breaks when it is interrupted inside.
+    """
+
+    _value: T
+
+    def __init__(self, make: Callable[[], Awaitable[T]]) -> None:
+        self._make = make
+        self._task: asyncio.Task[None] | None = None
+        self._error: BaseException | None = None
+        self._cancelled = False
+        self._over = threading.Lock()
+        self._over.acquire()
+
+    def start(self) -> None:
+        """Begins. In the loop's thread."""
+        if not self._cancelled:
+            self._task = asyncio.get_running_loop().create_task(self._run())
+
+    def cancel(self) -> None:
+        """Ends it, or keeps it from beginning. In the loop's thread."""
+        self._cancelled = True
+        if self._task is not None:
+            self._task.cancel()
+
+    def result(self) -> T:
+        """What it returned or raised, once it has. In the caller's thread."""
+        self._over.acquire()
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+    async def _run(self) -> None:
+        try:
+            self._value = await self._make()
+        except BaseException as error:
+            self._error = error
+        finally:
+            self._over.release()
 
 
 async def _made(make: Callable[..., T], *args: Any, **kwargs: Any) -> T:
