@@ -36,6 +36,14 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
     return is_left_out or None
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One process runs the tests of a service: they share what they start."""
+    for item in items:
+        parts = item.path.relative_to(ROOT).parts
+        if parts[0] == "services" and item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group("/".join(parts[:2])))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Says loudly which services' tests did not run."""
     if ABSENT:

@@ -19,7 +19,7 @@ from chorale.ingest.v1 import audio_pb2, ingest_service_pb2_grpc, reading_pb2
 from google.longrunning import operations_pb2, operations_pb2_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("mesh")]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("edge")]
 
 SDK = Path(__file__).resolve().parents[2] / "sdk" / "typescript"
 BIN = Path(sys.executable).parent

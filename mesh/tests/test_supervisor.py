@@ -21,7 +21,7 @@ from chorale_mesh.plan import SERVICE_PORTS
 from chorale_mesh.ports import is_free
 from chorale_mesh.state import running_mesh
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("mesh")]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("supervisor")]
 
 ONLY = ("--only", "ingest,mastering")
 UP_SECONDS = 240.0

@@ -34,8 +34,8 @@ def chorale(mesh: RunningMesh) -> Iterator[Chorale]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All tests of this folder share one mesh, so one process runs them."""
-    here = Path(__file__).parent
+    """One process runs all tests of a mesh: another would start one more."""
     for item in items:
-        if here in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("mesh"))
+        shared = {"mesh", "outage_mesh", "guarded"}.intersection(getattr(item, "fixturenames", ()))
+        if Path(__file__).parent in item.path.parents and shared:
+            item.add_marker(pytest.mark.xdist_group("-".join(sorted(shared))))
