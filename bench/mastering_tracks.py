@@ -2,12 +2,15 @@
 
 Integrated loudness must agree within 0.01 LU with both, and the true peak may lie under
 libebur128's by at most 0.05 dB. All three read the same float32 frames.
+
+FFmpeg sorts blocks into steps of 0.01 LU and so lets in, or leaves out, what lies just beside the
+relative gate. Tracks on which it is off libebur128 for that are counted and told apart.
 """
 
 import ctypes
 import ctypes.util
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -39,27 +42,29 @@ def main() -> int:
         print("NOT MEASURED: libebur128 is not installed (apt-get install libebur128-1)")
         return 0
     libebur128 = Libebur128(path)
-    off, off_ffmpeg, under, under_ffmpeg = [], [], [], []
+    off, off_ffmpeg, under, under_ffmpeg, coarse = [], [], [], [], []
     for track in tracks:
         sound, rate_hz = soundfile.read(track, dtype="float32", always_2d=True)
         found = ours(sound, rate_hz)
         theirs, filtered = libebur128(sound, rate_hz), ffmpeg(sound, rate_hz)
         off.append(abs(found[0] - theirs[0]))
-        off_ffmpeg.append(abs(found[0] - filtered[0]))
+        is_coarse = abs(theirs[0] - filtered[0]) > LOUDNESS_LU
+        (coarse if is_coarse else off_ffmpeg).append(abs(found[0] - filtered[0]))
         under.append(theirs[1] - found[1])
         under_ffmpeg.append(filtered[1] - found[1])
         print(
             f"     {track.name:46} {found[0]:8.3f} LUFS {found[1]:7.3f} dBTP"
-            f"  off {off[-1]:.4f} {off_ffmpeg[-1]:.4f} LU  under {under[-1]:+.3f}"
+            f"  off {off[-1]:.4f} {abs(found[0] - filtered[0]):.4f} LU  under {under[-1]:+.3f}"
             f" {under_ffmpeg[-1]:+.3f} dB"
         )
     print(f"     {len(tracks)} tracks; most under FFmpeg's true peak: {max(under_ffmpeg):+.3f} dB")
-    milli: Callable[[list[float]], float] = lambda values: 1000.0 * max(values)  # noqa: E731
+    for each in coarse:
+        print(f"     FFmpeg is off libebur128 on one, and there {each:.4f} LU off ours")
     return report(
         [
-            Bound("1000 x off libebur128's I", milli(off), "mLU", 1000.0 * LOUDNESS_LU),
-            Bound("1000 x off FFmpeg's I", milli(off_ffmpeg), "mLU", 1000.0 * LOUDNESS_LU),
-            Bound("1000 x true peak under libebur128's", milli(under), "mdB", 1000.0 * UNDER_DB),
+            Bound("1000 x off libebur128's I", 1000.0 * max(off), "mLU", 1000.0 * LOUDNESS_LU),
+            Bound("1000 x off FFmpeg's I", 1000.0 * max(off_ffmpeg), "mLU", 1000.0 * LOUDNESS_LU),
+            Bound("1000 x true peak under theirs", 1000.0 * max(under), "mdB", 1000.0 * UNDER_DB),
         ]
     )
 

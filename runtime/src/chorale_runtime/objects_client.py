@@ -118,7 +118,10 @@ class S3Client(Minio):
     ) -> str:
         """Store one part of a multipart upload and return its etag."""
         query: DictType = {"partNumber": str(number), "uploadId": upload_id}
-        return self._send(bucket, key, parts, {}, query).etag
+        # SeaweedFS packs parts of no type when their first bytes look packable, and then unpacks
+        # 4 MiB for every range in them, however short: 60 ms instead of 3.
+        headers: DictType = {"Content-Type": "application/octet-stream"}
+        return self._send(bucket, key, parts, headers, query).etag
 
     def complete(
         self, bucket: str, key: str, upload_id: str, etags: Sequence[str], if_absent: bool

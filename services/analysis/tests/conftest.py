@@ -23,13 +23,17 @@ def ingest(
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def channel(ingest: Ingest) -> AsyncIterator[grpc.aio.Channel]:
-    """A channel to a analysis service that stands beside it."""
+async def address(ingest: Ingest) -> AsyncIterator[str]:
+    """Where an analysis service is served that stands beside it."""
     settings = Settings(processes=1, listen_seconds_max=60.0, **ingest.settings())
-    async with (
-        running(settings, build) as server,
-        grpc.aio.insecure_channel(server.address) as channel,
-    ):
+    async with running(settings, build) as server:
+        yield server.address
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def channel(address: str) -> AsyncIterator[grpc.aio.Channel]:
+    """A channel to that service."""
+    async with grpc.aio.insecure_channel(address) as channel:
         yield channel
 
 

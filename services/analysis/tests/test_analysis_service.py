@@ -1,70 +1,19 @@
 """AnalysisService over the wire, beside a real ingest."""
 
 import uuid
-from typing import Any, TypeVar
+from typing import Any
 
 import grpc
 import numpy as np
 import pytest
 import signals
+from analysis_calls import asking, ended, reason, refused, unpacked
 from chorale.analysis.v1 import beats_pb2, engines_pb2, harmony_pb2
 from chorale.audio.v1 import audio_pb2
-from chorale.operations.v1 import operations_service_pb2, operations_service_pb2_grpc
-from google.protobuf import message
-from google.rpc import error_details_pb2, status_pb2
 from standing_ingest import Ingest
 
 # One service for all tests: starting it takes longer than any of them.
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-WAIT_SECONDS = 60
-
-M = TypeVar("M", bound=message.Message)
-
-
-async def ended(channel: grpc.aio.Channel, operation: Any) -> tuple[Any, list[str]]:
-    """Watches an operation to its end; returns it, done, and the stages it went through."""
-    stub = operations_service_pb2_grpc.OperationsServiceStub(channel)
-    request = operations_service_pb2.WatchOperationRequest(name=operation.name)
-    stages: list[str] = []
-    async for update in stub.WatchOperation(request, timeout=WAIT_SECONDS):
-        if update.HasField("operation"):
-            return update.operation, stages
-        if update.event.stage not in stages:
-            stages.append(update.event.stage)
-    raise AssertionError("the stream ended without the operation")
-
-
-def asking(kind: Any, audio: str, **fields: Any) -> Any:
-    """A request about this audio, under a new UUID."""
-    return kind(audio=audio, request_id=str(uuid.uuid4()), **fields)
-
-
-def unpacked(operation: Any, kind: type[M]) -> M:
-    """The response of a finished operation."""
-    answer = kind()
-    assert operation.response.Unpack(answer), operation.error
-    return answer
-
-
-def reason(status: status_pb2.Status) -> error_details_pb2.ErrorInfo:
-    """The `ErrorInfo` of a status."""
-    info = error_details_pb2.ErrorInfo()
-    assert any(detail.Unpack(info) for detail in status.details)
-    return info
-
-
-def refusal(error: grpc.aio.AioRpcError) -> status_pb2.Status:
-    """The status with which a call was refused."""
-    trailers: Any = error.trailing_metadata()
-    return status_pb2.Status.FromString(dict(trailers)["grpc-status-details-bin"])
-
-
-async def refused(call: Any) -> tuple[str, error_details_pb2.ErrorInfo]:
-    """The code and reason with which a call is refused."""
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call
-    return caught.value.code().name, reason(refusal(caught.value))
 
 
 async def test_beats_are_tracked(channel: Any, analysis: Any, ingest: Ingest) -> None:
@@ -210,10 +159,10 @@ async def test_engines_that_cannot_work_are_refused(
 async def test_an_engine_that_cannot_work_says_what_helps(analysis: Any, ingest: Ingest) -> None:
     """The refusal and the listing give the same remedy, and promise no command there is not."""
     audio = ingest.put(signals.clicks(120, 4))
-    request = asking(beats_pb2.TrackBeatsRequest, audio.name, engine="madmom")
+    request = asking(beats_pb2.TrackBeatsRequest, audio.name, engine="beat-transformer")
     _, info = await refused(analysis.TrackBeats(request))
     listed = await analysis.ListEngines(engines_pb2.ListEnginesRequest())
-    told = {engine.remedy for engine in listed.engines if engine.name == "madmom"}
+    told = {engine.remedy for engine in listed.engines if engine.name == "beat-transformer"}
     assert told == {info.metadata["remedy"]}
     assert info.metadata["remedy"]
 

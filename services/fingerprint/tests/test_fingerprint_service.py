@@ -117,7 +117,7 @@ async def test_an_excerpt_is_known_with_its_place(ada: AsyncChorale, make_song: 
     assert match.query_span.frame_count > 6 * RATE_HZ
     assert match.score > 0.6
     assert 0.0 < match.false_positive_rate < 1e-3
-    assert answer.provenance.engine_used == "chromaprint"
+    assert answer.provenance.engine_used == "landmarks"
     assert answer.provenance.engine_requested == "auto"
 
 
@@ -263,9 +263,10 @@ async def test_estimates_cost_nothing(ada: AsyncChorale, make_song: MakeSong) ->
 
 
 async def test_engines_are_told(ada: AsyncChorale) -> None:
-    """The engine says its version, licence and that it is here; a filter filters."""
-    (engine,) = await ada.engines("fingerprint", "identify")
-    assert (engine.name, engine.available, engine.is_default) == ("chromaprint", True, True)
+    """The engines say version, licence and that they are here; a filter filters."""
+    engine, plain = await ada.engines("fingerprint", "identify")
+    assert (engine.name, engine.available, engine.is_default) == ("landmarks", True, True)
+    assert (plain.name, plain.available, plain.is_default) == ("chromaprint", True, False)
     assert engine.version[0].isdigit()
     assert "LGPL-2.1" in engine.code_licence
     assert await ada.engines("fingerprint", "telepathy") == []
@@ -273,6 +274,9 @@ async def test_engines_are_told(ada: AsyncChorale) -> None:
 
 SILENCE = np.zeros(10 * RATE_HZ, np.float32)
 NOISE = np.random.default_rng(1).standard_normal(10 * RATE_HZ).astype(np.float32) * 0.1
+_TIME = np.arange(10 * RATE_HZ) / RATE_HZ
+DRONE = (0.2 * np.sin(2 * np.pi * 220 * _TIME)).astype(np.float32)
+CLICKS = (np.arange(10 * RATE_HZ) % (RATE_HZ // 2) < 40).astype(np.float32) * 0.8
 
 
 @pytest.mark.parametrize(
@@ -280,6 +284,8 @@ NOISE = np.random.default_rng(1).standard_normal(10 * RATE_HZ).astype(np.float32
     [
         (SILENCE, {}, "NOT_DISTINCTIVE"),
         (NOISE, {}, "NOT_DISTINCTIVE"),
+        (DRONE, {}, "NOT_DISTINCTIVE"),
+        (CLICKS, {}, "NOT_DISTINCTIVE"),
         (NOISE[: 2 * RATE_HZ], {}, "AUDIO_TOO_SHORT"),
         (NOISE, {"engine": "ear"}, "ENGINE_UNKNOWN"),
         (NOISE, {"span": audio_pb2.FrameSpan(start_frame=len(NOISE))}, "SPAN_PAST_END"),
@@ -319,7 +325,7 @@ async def test_without_the_library_the_engine_says_what_to_run(
         addresses = {"ingest": settings.ingest_address, "fingerprint": server.address}
         async with AsyncChorale(addresses=addresses) as client:
             listening = [one for one in await client.engines("fingerprint") if one.name != "cosine"]
-            assert len(listening) == 2
+            assert len(listening) == 3
             for engine in listening:
                 assert (engine.available, engine.remedy) == (
                     False,

@@ -120,7 +120,10 @@ def test_noise_leaves_the_place(make_song: MakeSong) -> None:
     clip = song[6 * RATE_HZ : 16 * RATE_HZ]
     noise = np.random.default_rng(1).standard_normal(len(clip)).astype(np.float32)
     noisy = clip + noise * clip.std() * np.float32(10 ** (-10 / 20))
-    clean_place, noisy_place = _placed(_peaks(clip), _peaks(song)), _placed(_peaks(noisy), _peaks(song))
+    clean_place, noisy_place = (
+        _placed(_peaks(clip), _peaks(song)),
+        _placed(_peaks(noisy), _peaks(song)),
+    )
     assert clean_place is not None
     assert noisy_place is not None
     assert noisy_place.start == pytest.approx(clean_place.start, abs=TIMES_PER_SECOND * 0.03)

@@ -15,6 +15,7 @@ from chorale_fingerprint import matching
 from chorale_fingerprint.servicer.enrolling import Enroller, identity_of, new_recording
 from chorale_fingerprint.servicer.searching import Searcher
 from chorale_fingerprint.store.recordings import Enrolled, Recording, ShelfChanged, Store, Stretch
+from chorale_fingerprint.store.songs import SongsOfRecordings
 from chorale_runtime.database import Database
 
 SCHEMA = "recording_store_tests"
@@ -170,7 +171,9 @@ async def test_a_copy_is_known_as_its_recording(store: Store) -> None:
     assert not await store.add_copy(uuid.uuid4(), "ada", other, later)
 
 
-async def test_a_second_attempt_is_no_duplicate_of_the_first(store: Store) -> None:
+async def test_a_second_attempt_is_no_duplicate_of_the_first(
+    store: Store, database: Database
+) -> None:
     """An operation that lost its worker after enrolling finds its own recording as its own."""
     identity = identity_of("operations/1")
     source = Source(
@@ -183,7 +186,7 @@ async def test_a_second_attempt_is_no_duplicate_of_the_first(store: Store) -> No
         frame_count=1000,
         store=AudioStore("", "", "", ""),
     )
-    enroller = Enroller(store, Searcher(store, 100))
+    enroller = Enroller(store, Searcher(store, 100), SongsOfRecordings(database))
     assert await enroller.known("ada", source, identity) is None
     wanted = new_recording(identity, source, "ada")
     codes = np.random.default_rng(1).integers(0, 2**32, 200, dtype=np.uint32)

@@ -100,6 +100,7 @@ async def test_a_master_is_named_audio_at_its_target(
     assert (made.label, made.file_name) == ("master", "signal_mastered.wav")
     frames, rate_hz, data, disposition = fetched(made.url)
     assert "signal_mastered.wav" in disposition
+    assert made.url_expire_time.seconds - time.time() == pytest.approx(86_400, abs=120)
     assert (len(data), rate_hz, len(frames)) == (made.size_bytes, RATE_HZ, audio.frame_count)
     loudness = heard(frames)
     assert loudness.integrated_lufs == pytest.approx(-14.0, abs=0.1)

@@ -1,8 +1,15 @@
 """`chorale models`."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from chorale_client.command.session import Session, subcommand
+
+if TYPE_CHECKING:
+    from chorale.generation.v1.models_pb2 import Model
+
+    from chorale_client.sync import Chorale
 
 
 @subcommand("models")
@@ -22,14 +29,7 @@ def command(session: Session, name: str, engine: str) -> None:
             request = models_pb2.GetModelRequest(name=name)
             found = [chorale.generation.GetModel(request).model]
         else:
-            found = []
-            listing = models_pb2.ListModelsRequest(engine=engine, page_size=1000)
-            while not found or listing.page_token:
-                answer = chorale.generation.ListModels(listing)
-                found += answer.models
-                listing.page_token = answer.next_page_token
-                if not found:
-                    break
+            found = _listed(chorale, engine)
     if session.as_json:
         for model in found:
             session.say(model)
@@ -41,3 +41,16 @@ def command(session: Session, name: str, engine: str) -> None:
             for each in found
         ],
     )
+
+
+def _listed(chorale: "Chorale", engine: str) -> list["Model"]:
+    from chorale.generation.v1 import models_pb2
+
+    request = models_pb2.ListModelsRequest(engine=engine)
+    found: list[Model] = []
+    while True:
+        answer = chorale.generation.ListModels(request)
+        found.extend(answer.models)
+        request.page_token = answer.next_page_token
+        if not request.page_token:
+            return found

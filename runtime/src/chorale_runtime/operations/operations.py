@@ -15,11 +15,13 @@ from chorale_runtime.app import Service
 from chorale_runtime.database import Database
 from chorale_runtime.errors import ErrorTable
 from chorale_runtime.operations import schema, service
+from chorale_runtime.operations.errors import OperationNotFound
 from chorale_runtime.operations.failures import Speaker
 from chorale_runtime.operations.hub import Hub
 from chorale_runtime.operations.ledger import Ledger
 from chorale_runtime.operations.measures import Measures
 from chorale_runtime.operations.queue import JobQueue
+from chorale_runtime.operations.records import Record, identity_of
 from chorale_runtime.operations.store import Draft, Store
 from chorale_runtime.operations.sweep import Purge, Sweeper
 from chorale_runtime.operations.transitions import Policy
@@ -129,6 +131,13 @@ class Operations:
             audio=audio,
         )
         return (await self._store.start(draft)).operation()
+
+    async def find(self, name: str) -> Record:
+        """An operation of the current caller's, with its request; raises `OperationNotFound`."""
+        identity = identity_of(name)
+        if identity is None:
+            raise OperationNotFound(name)
+        return await self._store.get(identity, caller.current().principal)
 
     async def forget_audio(self, audio: str) -> int:
         """Cancel and forget the caller's operations about an audio; return how many."""

@@ -14,11 +14,11 @@ from chorale_runtime.app import App, Service
 from chorale_runtime.channels import channel
 from chorale_runtime.database import Database
 from chorale_runtime.objects import Objects
-from chorale_runtime.operations import Operations, Work
+from chorale_runtime.operations import Operations
 from chorale_runtime.processes import Processes
 
 from chorale_analysis import worker
-from chorale_analysis.servicer import ERRORS, KINDS, AnalysisServicer, AnalysisWorks, Listening
+from chorale_analysis.servicer import ERRORS, AnalysisServicer, AnalysisWorks, Listening
 from chorale_analysis.settings import Settings
 
 NAME = "analysis"
@@ -42,7 +42,7 @@ async def build(settings: Settings) -> AsyncIterator[App]:
         reader = AudioReader(ingest, objects, store)
         answers = Answers(database, settings.answer_keep_seconds)
         listening = Listening(reader, answers, settings.listen_seconds_max)
-        works = _works(AnalysisWorks(listening), settings)
+        works = AnalysisWorks(listening).all(QUEUE, settings.work_timeout_seconds)
         operations = await enter(
             Operations.open(
                 database,
@@ -67,9 +67,3 @@ async def build(settings: Settings) -> AsyncIterator[App]:
             errors=ERRORS,
             probes={"database": database.probe, "objects": objects.probe},
         )
-
-
-def _works(works: AnalysisWorks, settings: Settings) -> dict[str, Work]:
-    """The long work of this service, by RPC."""
-    made = [works.of(kind, QUEUE, settings.work_timeout_seconds) for kind in KINDS.values()]
-    return {work.method: work for work in made}

@@ -11,10 +11,9 @@ from chorale_analysis import harte, onsets
 from chorale_analysis.chord_decoder import Cut, Evidence, Floats, Model, decode, worth
 from chorale_analysis.chroma import HOPS_PER_SECOND
 from chorale_analysis.harmony import VOCABULARIES, Alternative, Chord, ChordSettings, Harmony
-from chorale_analysis.key import chances_of, detect_key
+from chorale_analysis.key import chances_of
 from chorale_analysis.onsets import Onsets
 from chorale_analysis.pitches import LOWEST_NOTE, NOTE_COUNT, Pitches
-from chorale_analysis.tonality import KeySettings
 
 # Chosen on the annotated material where the result stays the same over a wide range around them.
 _SHARPNESS = 18.0  # nats per hop that a full likeness is worth
@@ -71,8 +70,7 @@ def recognize(
         told.chord(cut, score, evidence, min(start, duration_seconds), min(end, duration_seconds))
         for cut, score, (start, end) in zip(cuts, scores, pairwise(edges), strict=True)
     )
-    key = detect_key(pitches.chroma, duration_seconds, KeySettings()).key
-    return Harmony(chords, settings.vocabulary, key)
+    return Harmony(chords, settings.vocabulary)
 
 
 def chord_labels(vocabulary: str) -> list[harte.Label]:

@@ -1,11 +1,14 @@
 """The engines of this service: who does what, under which licence, and whether it can work."""
 
+import importlib.util
 from dataclasses import dataclass
 
 from chorale_analysis.harmony import VOCABULARIES
 
 AUTO = "auto"
-BEATS, KEY, CHORDS = "beats", "key", "chords"
+BEATS, KEY, CHORDS, STRUCTURE = "beats", "key", "chords", "structure"
+
+_MADMOM_SECONDS = 1200.0  # it holds the whole sound: 20 minutes are 212 MB
 
 _PERMISSIVE = frozenset(
     {"Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "CC-BY-4.0", "ISC", "MIT", ""}
@@ -65,6 +68,7 @@ class Engine:
     vocabularies: tuple[str, ...] = ()
     price: float = 0.0  # CPU seconds per second of audio; 0: as the capability usually costs
     limit_seconds: float = 0.0  # the longest audio it takes; 0: as the service does
+    help: str = "None yet: this build cannot run it."  # what to do when it is not present
 
     @property
     def allows_commercial_use(self) -> bool:
@@ -74,7 +78,7 @@ class Engine:
     @property
     def remedy(self) -> str:
         """What to do when it is not present."""
-        return "" if self.is_present else "None yet: this build cannot run it."
+        return "" if self.is_present else self.help
 
 
 def _absent(
@@ -100,6 +104,26 @@ def _absent(
     )
 
 
+def _madmom(
+    capability: str, description: str, price: float, vocabularies: tuple[str, ...] = ()
+) -> Engine:
+    """An engine of madmom, present where madmom is installed; its weights come with it."""
+    return Engine(
+        name="madmom",
+        capability=capability,
+        version="0.16.1",
+        description=description,
+        code_licence="BSD-3-Clause",
+        weights_licence="CC-BY-NC-SA-4.0",
+        weights="madmom/0.16.1",
+        is_present=importlib.util.find_spec("madmom") is not None,
+        vocabularies=vocabularies,
+        price=price,
+        limit_seconds=_MADMOM_SECONDS,
+        help="pip install --no-build-isolation madmom==0.16.1",
+    )
+
+
 ENGINES = (
     Engine(
         name="chorale",
@@ -114,18 +138,12 @@ ENGINES = (
         BEATS,
         "Beats and downbeats by dilated attention over five stems.",
     ),
-    _absent(
-        "madmom",
-        BEATS,
-        "Beats and downbeats by bidirectional recurrent networks.",
-        "BSD-3-Clause",
-        "CC-BY-NC-SA-4.0",
-    ),
+    _madmom(BEATS, "Beats and downbeats by bidirectional recurrent networks.", 0.14),
     Engine(
         name="chorale",
         capability=CHORDS,
         version="1",
-        description="Notes with overtones and bass, decoded by a segmental model of chords and keys.",
+        description="Notes with overtones and bass, decoded by a segmental model.",
         code_licence="Apache-2.0",
         is_default=True,
         vocabularies=tuple(VOCABULARIES),
@@ -148,6 +166,12 @@ ENGINES = (
         "Chords by a convolutional and recurrent network.",
         vocabularies=("submission", "ismir2017", "extended", "full"),
     ),
+    _madmom(
+        CHORDS,
+        "Major and minor chords by a convolutional network and a random field.",
+        0.3,
+        ("majmin",),
+    ),
     Engine(
         name="chorale",
         capability=KEY,
@@ -156,13 +180,15 @@ ENGINES = (
         code_licence="Apache-2.0",
         is_default=True,
     ),
-    _absent(
-        "madmom",
-        KEY,
-        "The key of the whole by a convolutional network.",
-        "BSD-3-Clause",
-        "CC-BY-NC-SA-4.0",
+    Engine(
+        name="chorale",
+        capability=STRUCTURE,
+        version="1",
+        description="Changes and repetitions of beat-synchronous harmony and timbre.",
+        code_licence="Apache-2.0",
+        is_default=True,
     ),
+    _madmom(KEY, "The key of the whole by a convolutional network.", 0.06),
 )
 """By capability, the default first. More come with the engines themselves."""
 

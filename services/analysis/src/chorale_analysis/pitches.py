@@ -6,11 +6,13 @@ import numpy as np
 import numpy.typing as npt
 
 from chorale_analysis.chroma import HOP, WINDOW, Chroma, ChromaListener
-from chorale_analysis.spectra import RATE_HZ, Array, Windows
+from chorale_analysis.spectra import RATE_HZ, Array, Windows, mel_bands
 
 Floats = npt.NDArray[np.float64]
 
 LOWEST_NOTE, NOTE_COUNT = 28, 66  # MIDI numbers: E1 (41 Hz) to A6 (1760 Hz)
+BAND_COUNT = 40
+_BAND_HERTZ = 40.0, 10_000.0
 _STEPS = 3  # of the log-frequency axis, in a semitone
 _OVERTONE_ROOM = 18  # semitones above the highest note in which its overtones are heard
 _STEP_COUNT = (NOTE_COUNT + _OVERTONE_ROOM) * _STEPS
@@ -29,6 +31,7 @@ class Pitches:
 
     notes: Array
     level: Floats  # of each hop: root of its power
+    bands: Array  # `(hops, BAND_COUNT)`: log power of mel bands, which tell timbre
     chroma: Chroma
 
 
@@ -45,6 +48,8 @@ class PitchListener:
         self._steps = _log_frequency()
         self._heard: list[Array] = [np.zeros((0, self._steps.shape[1]), np.float32)]
         self._power: list[Floats] = [np.zeros(0)]
+        self._mel = mel_bands(WINDOW, BAND_COUNT, *_BAND_HERTZ)
+        self._bands: list[Array] = [np.zeros((0, BAND_COUNT), np.float32)]
 
     def push(self, block: Array) -> None:
         """Listens to the next mono block at `RATE_HZ`."""
@@ -55,12 +60,15 @@ class PitchListener:
         self._hear(self._windows.finish())
         chroma = self._classes.classes()
         tuned = _tuned(np.concatenate(self._heard), chroma.tuning_cents)
-        return Pitches(_taken_apart(_whitened(tuned)), np.concatenate(self._power), chroma)
+        notes = _taken_apart(_whitened(tuned))
+        level, bands = np.concatenate(self._power), np.concatenate(self._bands)
+        return Pitches(notes, level, bands, chroma)
 
     def _hear(self, batches: list[Array]) -> None:
         self._classes.hear(batches)
         for spectra in batches:
             self._heard.append(spectra @ self._steps)
+            self._bands.append(np.log10(1e-5 + spectra @ self._mel))
             self._power.append(np.sqrt(np.sum(np.square(spectra, dtype=np.float64), axis=1)))
 
 

@@ -1,6 +1,7 @@
 """Several things listened for at once: what they share is heard once."""
 
 from collections.abc import Mapping
+from typing import Protocol
 
 from chorale_analysis import chord_editing, chord_orders
 from chorale_analysis.beats import track_beats
@@ -11,9 +12,21 @@ from chorale_analysis.key import detect_key
 from chorale_analysis.onsets import OnsetListener
 from chorale_analysis.pitches import PitchListener
 from chorale_analysis.rhythm import Rhythm, RhythmSettings
-from chorale_analysis.spectra import Array
-from chorale_analysis.tonality import KeySettings
+from chorale_analysis.segmentation import segment
+from chorale_analysis.spectra import RATE_HZ, Array
+from chorale_analysis.structure import StructureSettings
+from chorale_analysis.tonality import KeySettings, Tonality
 from chorale_analysis.wishes import Finding, Settings
+
+OURS, MADMOM = "chorale", "madmom"
+_BEATS_FOR_CHORDS, _KEY_FOR_CHORDS = "beats for chords", "key for chords"
+
+
+class _Listener(Protocol):
+    rate_hz: int
+
+    def push(self, block: Array) -> None: ...
+    def find(self, duration_seconds: float) -> dict[str, Finding]: ...
 
 
 class Ears:
@@ -22,11 +35,14 @@ class Ears:
     What is wished for is told by the settings of each, by the name of what they are for.
     """
 
+    rate_hz = RATE_HZ
+
     def __init__(self, wishes: Mapping[str, Settings]) -> None:
         self._wishes = wishes
         kinds = {type(settings) for settings in wishes.values()}
-        self._onsets = OnsetListener() if kinds & {RhythmSettings, ChordSettings} else None
-        self._pitches = PitchListener() if ChordSettings in kinds else None
+        of_onsets = {RhythmSettings, ChordSettings, StructureSettings}
+        self._onsets = OnsetListener() if kinds & of_onsets else None
+        self._pitches = PitchListener() if kinds & {ChordSettings, StructureSettings} else None
         # Chords bring the classes that keys are found from.
         alone = KeySettings in kinds and not self._pitches
         self._classes = ChromaListener() if alone else None
@@ -42,34 +58,62 @@ class Ears:
         onsets = self._onsets.finish() if self._onsets else None
         pitches = self._pitches.finish() if self._pitches else None
         chroma = self._classes.finish() if self._classes else None
-        rhythm: Rhythm | None = None
-
-        def beats(settings: RhythmSettings) -> Rhythm:
-            assert onsets is not None
-            return track_beats(onsets, duration_seconds, settings)
-
+        classes = chroma or (pitches.chroma if pitches else None)
         found: dict[str, Finding] = {}
-        for name, settings in self._wishes.items():
-            if isinstance(settings, RhythmSettings):
-                found[name] = rhythm = beats(settings)
-            elif isinstance(settings, KeySettings):
-                classes = chroma or (pitches.chroma if pitches else None)
-                assert classes is not None
-                found[name] = detect_key(classes, duration_seconds, settings)
-        for name, settings in self._wishes.items():
-            if isinstance(settings, ChordSettings):
-                assert onsets is not None
-                assert pitches is not None
-                heard = recognize(pitches, onsets, duration_seconds, settings)
-                if settings.editing.beat_synchronous and rhythm is None:
-                    rhythm = beats(RhythmSettings())
-                found[name] = edited_harmony(heard, settings, rhythm)
+        for name, wish in self._wishes.items():
+            if isinstance(wish, RhythmSettings) and onsets:
+                found[name] = track_beats(onsets, duration_seconds, wish)
+            elif isinstance(wish, KeySettings) and classes:
+                found[name] = detect_key(classes, duration_seconds, wish)
+            elif isinstance(wish, ChordSettings) and pitches and onsets:
+                found[name] = recognize(pitches, onsets, duration_seconds, wish)
+        for name, wish in self._wishes.items():
+            if isinstance(wish, StructureSettings) and pitches and onsets:
+                beats = next((one for one in found.values() if isinstance(one, Rhythm)), None)
+                beats = beats or track_beats(onsets, duration_seconds, RhythmSettings())
+                found[name] = segment(pitches, beats, duration_seconds, wish)
         return found
 
 
-def edited_harmony(heard: Harmony, settings: ChordSettings, rhythm: Rhythm | None) -> Harmony:
-    """Chords as their settings order, on the beats that were heard."""
+class Company:
+    """Ears of every maker that something is wished of."""
+
+    def __init__(self, wishes: Mapping[str, Settings], makers: Mapping[str, str]) -> None:
+        self._wishes = dict(wishes)
+        ours = {name: wish for name, wish in wishes.items() if makers[name] == OURS}
+        theirs = {name: wish for name, wish in wishes.items() if makers[name] == MADMOM}
+        harmonies = [wish for wish in wishes.values() if isinstance(wish, ChordSettings)]
+        if not any(isinstance(wish, RhythmSettings) for wish in wishes.values()) and any(
+            wish.editing.beat_synchronous for wish in harmonies
+        ):
+            ours[_BEATS_FOR_CHORDS] = RhythmSettings()
+        if harmonies and not any(isinstance(wish, KeySettings) for wish in wishes.values()):
+            ours[_KEY_FOR_CHORDS] = KeySettings()
+        self.listeners: list[_Listener] = []
+        if ours:
+            self.listeners.append(Ears(ours))
+        if theirs:
+            from chorale_analysis.madmom_ears import MadmomEars
+
+            self.listeners.append(MadmomEars(theirs))
+
+    def find(self, duration_seconds: float) -> dict[str, Finding]:
+        """All that was wished for; chords stand in the key and on the beats that were found."""
+        found: dict[str, Finding] = {}
+        for listener in self.listeners:
+            found |= listener.find(duration_seconds)
+        rhythm = next((one for one in found.values() if isinstance(one, Rhythm)), None)
+        key = next((one.key for one in found.values() if isinstance(one, Tonality)), "")
+        for name, settings in self._wishes.items():
+            heard = found[name]
+            if isinstance(heard, Harmony) and isinstance(settings, ChordSettings):
+                found[name] = _edited(heard, settings, key, rhythm)
+        return {name: found[name] for name in self._wishes}
+
+
+def _edited(heard: Harmony, settings: ChordSettings, key: str, rhythm: Rhythm | None) -> Harmony:
+    """Chords as their settings order, with figures over them."""
     beats = [beat.seconds for beat in rhythm.beats] if rhythm else []
-    done = chord_orders.edited(heard.chords, settings.editing, heard.key, beats)
+    done = chord_orders.edited(heard.chords, settings.editing, key, beats)
     figures = chord_editing.statistics(done.chords, done.key)
     return Harmony(done.chords, heard.vocabulary, done.key, figures)

@@ -2,7 +2,8 @@
 
 from chorale_analysis.harmony import ChordSettings, Harmony
 from chorale_analysis.rhythm import Rhythm, RhythmSettings
+from chorale_analysis.structure import Form, StructureSettings
 from chorale_analysis.tonality import KeySettings, Tonality
 
-Settings = RhythmSettings | KeySettings | ChordSettings
-Finding = Rhythm | Tonality | Harmony
+Settings = RhythmSettings | KeySettings | ChordSettings | StructureSettings
+Finding = Rhythm | Tonality | Harmony | Form

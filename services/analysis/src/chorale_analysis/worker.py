@@ -1,6 +1,6 @@
 """Music off the event loop: what runs in the process pool."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from chorale_audio.source import Source
@@ -16,7 +16,9 @@ Progress = Callable[[str, float], None]
 
 
 class Listener(Protocol):
-    """Takes mono sound in blocks."""
+    """Takes mono sound in blocks, at its rate."""
+
+    rate_hz: int
 
     def push(self, block: "Samples") -> None:
         """Listens to the next block."""
@@ -46,31 +48,33 @@ def listen(
     progress: Progress,
 ) -> dict[str, Finding]:
     """Reads the source from object storage and finds all that is wished for, each by its maker."""
-    from chorale_analysis.spectra import RATE_HZ
-    from chorale_analysis.together import Ears
+    from chorale_analysis.together import Company
 
-    ears = Ears(wishes)
-    _listen(source, ears, RATE_HZ, progress)
+    company = Company(wishes, makers)
+    _listen(source, company.listeners, progress)
     progress("deciding", _READ_SHARE)
-    return ears.find(source.duration_seconds)
+    return company.find(source.duration_seconds)
 
 
-def _listen(source: Source, listener: Listener, rate_hz: int, progress: Progress) -> None:
-    """Gives a listener all sound, mixed and resampled; raises `Silent` when there was none."""
+def _listen(source: Source, listeners: Sequence[Listener], progress: Progress) -> None:
+    """Gives listeners all sound, mixed and resampled; raises `Silent` when there was none."""
     import numpy as np
     from chorale_audio.shaping import Shaper
 
     progress("reading", 0.0)
-    shaper, peak, frames, told = Shaper(source, rate_hz, mono=True), 0.0, 0, 0.0
+    shapers = [Shaper(source, listener.rate_hz, mono=True) for listener in listeners]
+    peak, frames, told = 0.0, 0, 0.0
     for block in source.blocks():
         peak = max(peak, float(np.abs(block).max(initial=0.0)))
-        listener.push(shaper.push(block)[:, 0])
+        for shaper, listener in zip(shapers, listeners, strict=True):
+            listener.push(shaper.push(block)[:, 0])
         frames += len(block)
         share = frames / source.frame_count
         if share >= told + 0.02:
             told = share
             progress("listening", share * _READ_SHARE)
-    listener.push(shaper.finish()[:, 0])
+    for shaper, listener in zip(shapers, listeners, strict=True):
+        listener.push(shaper.finish()[:, 0])
     peak_dbfs = 20.0 * float(np.log10(max(peak, 1e-10)))
     if peak_dbfs < SILENCE_DBFS:
         raise Silent(source.audio, peak_dbfs)

@@ -2,9 +2,12 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from importlib import resources
+from typing import Any
 
 from chorale.fingerprint.v1 import (
+    catalogue_pb2,
     fingerprint_service_pb2,
     fingerprint_service_pb2_grpc,
     listening_pb2,
@@ -19,16 +22,25 @@ from chorale_runtime.database import Database
 from chorale_runtime.objects import Objects
 from chorale_runtime.operations import Operations, Work
 from chorale_runtime.processes import Processes
+from google.protobuf.message import Message
 
 from chorale_fingerprint import engines, servicer, worker
 from chorale_fingerprint.codes import library_version
-from chorale_fingerprint.servicer.patterns import PatternRules
+from chorale_fingerprint.servicer.acoust_id import AcoustId
+from chorale_fingerprint.servicer.duplicate_works import DuplicateWorks
+from chorale_fingerprint.servicer.duplicates import Duplicates
+from chorale_fingerprint.servicer.enrolling import Enroller
+from chorale_fingerprint.servicer.hearing import Hearing
+from chorale_fingerprint.servicer.monitoring import MonitorWorks
+from chorale_fingerprint.servicer.rules import DuplicateRules
 from chorale_fingerprint.servicer.searching import Searcher
+from chorale_fingerprint.servicer.stream_calls import StreamCalls
 from chorale_fingerprint.servicer.works import FingerprintWorks
 from chorale_fingerprint.settings import Settings
 from chorale_fingerprint.store.patterns import PatternStore
 from chorale_fingerprint.store.recordings import Store
 from chorale_fingerprint.store.similar import SimilarPatterns
+from chorale_fingerprint.store.songs import SongsOfRecordings
 
 NAME = "fingerprint"
 QUEUE = "fingerprint.cpu"
@@ -49,11 +61,8 @@ async def build(settings: Settings) -> AsyncIterator[App]:
         )
         reader, store = AudioReader(ingest, objects, sound), Store(database)
         known = engines.engines(library_version())
-        searcher = Searcher(store, settings.probes_max)
-        works = _works(
-            FingerprintWorks(reader, ingest, store, searcher, known, settings.duplicate_policy),
-            settings,
-        )
+        parts = _Parts(settings, Hearing(reader, ingest, known), store, SongsOfRecordings(database))
+        works = parts.works()
         operations = await enter(
             Operations.open(
                 database,
@@ -77,7 +86,14 @@ async def build(settings: Settings) -> AsyncIterator[App]:
                         works,
                         PatternStore(database),
                         SimilarPatterns(database),
-                        PatternRules(settings.duplicate_policy, settings.sections_per_song_max),
+                        parts.rules,
+                        StreamCalls(store, parts.searcher, known, settings.live_streams_max),
+                        parts.songs,
+                        AcoustId(
+                            settings.acoustid_key,
+                            settings.acoustid_url,
+                            settings.acoustid_timeout_seconds,
+                        ),
                     ),
                     fingerprint_service_pb2_grpc.add_FingerprintServiceServicer_to_server,
                 ),
@@ -88,32 +104,85 @@ async def build(settings: Settings) -> AsyncIterator[App]:
         )
 
 
-def _works(works: FingerprintWorks, settings: Settings) -> dict[str, Work]:
-    """The long work of this service, by RPC."""
-    made = (
-        Work(
-            method=servicer.ENROLL,
-            request=recordings_pb2.EnrollRequest,
-            response=recordings_pb2.EnrollResponse,
-            run=works.enroll,
+@dataclass(frozen=True)
+class _Parts:
+    """What the long work of this service stands on."""
+
+    settings: Settings
+    hearing: Hearing
+    store: Store
+    songs: SongsOfRecordings
+
+    @property
+    def searcher(self) -> Searcher:
+        """Searches the store."""
+        return Searcher(self.store, self.settings.probes_max)
+
+    @property
+    def rules(self) -> DuplicateRules:
+        """What happens to duplicates."""
+        return DuplicateRules.read(
+            self.settings.duplicate_policy,
+            self.settings.sections_per_song_max,
+            self.settings.duplicate_policy_by_tier,
+            self.settings.sections_per_song_by_tier,
+        )
+
+    def works(self) -> dict[str, Work]:
+        """The long work of this service, by RPC."""
+        duplicates = Duplicates(self.store, self.songs, self.searcher)
+        enroller = Enroller(self.store, self.searcher, self.songs)
+        main = FingerprintWorks(
+            self.hearing, self.store, self.searcher, enroller, duplicates, self.rules
+        )
+        monitors = MonitorWorks(self.hearing, self.store, self.searcher)
+        copies = DuplicateWorks(self.hearing, self.store, self.songs, duplicates, self.rules)
+        made = (
+            self._work(
+                servicer.ENROLL,
+                recordings_pb2.EnrollRequest,
+                recordings_pb2.EnrollResponse,
+                main.enroll,
+            ),
+            self._work(
+                servicer.IDENTIFY,
+                recordings_pb2.IdentifyRequest,
+                recordings_pb2.IdentifyResponse,
+                main.identify,
+            ),
+            self._work(
+                servicer.COMPUTE_CHROMAPRINT,
+                listening_pb2.ComputeChromaprintRequest,
+                listening_pb2.ComputeChromaprintResponse,
+                main.compute_chromaprint,
+            ),
+            self._work(
+                servicer.MONITOR,
+                listening_pb2.MonitorRequest,
+                listening_pb2.MonitorResponse,
+                monitors.monitor,
+            ),
+            self._work(
+                servicer.CHECK_DUPLICATES,
+                catalogue_pb2.CheckDuplicatesRequest,
+                catalogue_pb2.CheckDuplicatesResponse,
+                copies.check,
+            ),
+            self._work(
+                servicer.REPORT_DUPLICATES,
+                catalogue_pb2.ReportDuplicatesRequest,
+                catalogue_pb2.ReportDuplicatesResponse,
+                copies.report,
+            ),
+        )
+        return {work.method: work for work in made}
+
+    def _work(self, method: str, request: type[Message], response: type[Message], run: Any) -> Work:
+        return Work(
+            method=method,
+            request=request,
+            response=response,
+            run=run,
             queue=QUEUE,
-            timeout_seconds=settings.timeout_seconds,
-        ),
-        Work(
-            method=servicer.IDENTIFY,
-            request=recordings_pb2.IdentifyRequest,
-            response=recordings_pb2.IdentifyResponse,
-            run=works.identify,
-            queue=QUEUE,
-            timeout_seconds=settings.timeout_seconds,
-        ),
-        Work(
-            method=servicer.COMPUTE_CHROMAPRINT,
-            request=listening_pb2.ComputeChromaprintRequest,
-            response=listening_pb2.ComputeChromaprintResponse,
-            run=works.compute_chromaprint,
-            queue=QUEUE,
-            timeout_seconds=settings.timeout_seconds,
-        ),
-    )
-    return {work.method: work for work in made}
+            timeout_seconds=self.settings.timeout_seconds,
+        )

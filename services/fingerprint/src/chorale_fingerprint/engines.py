@@ -7,7 +7,9 @@ from chorale_fingerprint.codes import REMEDY
 AUTO = "auto"
 IDENTIFY, CHROMAPRINT, SIMILAR = "identify", "chromaprint", "similar"
 # Counts what of ours can change an answer: resampling, matching, scores.
-REVISION = 1
+REVISION = 2
+# The engines of `IDENTIFY`: ours, and Chromaprint's codes alone.
+LANDMARKS, CODES = "landmarks", "chromaprint"
 
 
 class EngineUnknown(Exception):
@@ -42,23 +44,39 @@ class Engine:
 def engines(library_version: str | None) -> tuple[Engine, ...]:
     """Lists the engines of a machine with this Chromaprint library, or with none."""
     told = {
-        IDENTIFY: "Enrols recordings and knows them again: Chromaprint's codes, compared bit by"
-        " bit at every shift that an index of codes suggests.",
+        IDENTIFY: "Knows copies again: Chromaprint's codes, compared bit by bit at every shift"
+        " that an index of codes suggests.",
         CHROMAPRINT: "Writes the fingerprint that AcoustID takes.",
     }
     listening = tuple(
         Engine(
-            name="chromaprint",
+            name=CODES,
             capability=capability,
             version=f"{library_version}+{REVISION}" if library_version else "",
             code_licence="LGPL-2.1-or-later AND MIT AND Apache-2.0",
             description=description,
             available=library_version is not None,
             remedy="" if library_version else REMEDY,
+            is_default=capability != IDENTIFY,
         )
         for capability, description in told.items()
     )
-    return (*listening, _SIMILAR)
+    return (_landmarks(library_version), *listening, _SIMILAR)
+
+
+def _landmarks(library_version: str | None) -> Engine:
+    # It writes Chromaprint's codes too: copies are told by both, and AcoustID takes no other.
+    return Engine(
+        name=LANDMARKS,
+        capability=IDENTIFY,
+        version=f"{REVISION}+{library_version}" if library_version else "",
+        code_licence="Apache-2.0 AND LGPL-2.1-or-later AND MIT",
+        description="Enrols recordings and knows them and excerpts of them again, through noise,"
+        " codecs, telephones and changes of speed and pitch: figures of four spectral peaks; and"
+        " Chromaprint's codes where those say nothing sure.",
+        available=library_version is not None,
+        remedy="" if library_version else REMEDY,
+    )
 
 
 _SIMILAR = Engine(

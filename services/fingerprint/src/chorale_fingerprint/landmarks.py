@@ -1,4 +1,4 @@
-"""What an index of excerpts keeps: figures of four peaks, named by what speed and pitch leave alone.
+"""What an index of excerpts keeps: figures of four peaks, named by what no speed or pitch changes.
 
 A figure is a peak and the one that stands out most in each of three windows after it. Its number
 says the three intervals in half semitones, the two inner times as shares of the whole, and the

@@ -12,10 +12,12 @@ from chorale_fingerprint.peaks import PITCHES_PER_SEMITONE, TIMES_PER_SECOND
 from chorale_fingerprint.placing import Place
 
 # How the best place of unknown music falls off: its evidence is CHANCE_ONSET or more in one pair of
-# recordings in a hundred, and every further CHANCE_SCALE is e times as rare. See README.
-CHANCE_AT_ONSET = 0.01
-CHANCE_ONSET = 20.0
-CHANCE_SCALE = 4.5
+# recordings in a thousand, and every further CHANCE_SCALE is e times as rare. See README.
+CHANCE_AT_ONSET = 0.001
+CHANCE_ONSET = 22.0
+CHANCE_SCALE = 5.0
+# The length of queries and recordings for which that holds.
+CHANCE_SECONDS = 37.0
 # From where on two recordings are one to the ear: this share of the seconds of the longer agrees,
 # at nearly the same speed and pitch.
 COPY_COVERAGE, COPY_RATIO_MAX, COPY_SEMITONES_MAX = 0.85, 0.015, 0.35
@@ -54,21 +56,19 @@ def of_codes(found: matching.Found, query_codes: int) -> Likeness:
     )
 
 
-def of_place(place: Place, compared_codes: int) -> Likeness:
+def of_place(place: Place, query_seconds: float, compared_codes: int) -> Likeness:
     """What landmarks and peaks say."""
     start = place.start + place.ratio * place.query_start
     length = place.query_end - place.query_start
     semitones = -place.pitch / PITCHES_PER_SEMITONE
-    is_moved = (
-        abs(place.ratio - 1.0) > COPY_RATIO_MAX or abs(semitones) > COPY_SEMITONES_MAX
-    )
+    is_moved = abs(place.ratio - 1.0) > COPY_RATIO_MAX or abs(semitones) > COPY_SEMITONES_MAX
     return Likeness(
         query_start_seconds=max(0.0, place.query_start / TIMES_PER_SECOND),
         query_seconds=length / TIMES_PER_SECOND,
         recording_start_seconds=max(0.0, start / TIMES_PER_SECOND),
         recording_seconds=place.ratio * length / TIMES_PER_SECOND,
         score=min(1.0, place.score),
-        false_positive_rate=false_positive_rate(place.evidence, compared_codes),
+        false_positive_rate=false_positive_rate(place.evidence, query_seconds, compared_codes),
         speed_ratio=place.ratio,
         pitch_semitones=semitones,
         # Faster, slower or transposed it is another sound, though it is the same music.
@@ -76,9 +76,10 @@ def of_place(place: Place, compared_codes: int) -> Likeness:
     )
 
 
-def false_positive_rate(evidence: float, compared_codes: int) -> float:
+def false_positive_rate(evidence: float, query_seconds: float, compared_codes: int) -> float:
     """Says how often unknown music fits as well anywhere in so many codes of recordings."""
     pairs = max(1.0, compared_codes / matching.CHANCE_CODES)
+    pairs *= max(1.0, query_seconds / CHANCE_SECONDS)
     rarity = math.exp(min(0.0, (CHANCE_ONSET - evidence) / CHANCE_SCALE))
     return min(1.0, pairs * CHANCE_AT_ONSET * rarity)
 
@@ -92,5 +93,3 @@ def is_copy(likeness: Likeness, query_seconds: float, recording_seconds: float) 
         and shorter >= matching.COPY_SHARE * longer
         and likeness.query_seconds >= COPY_COVERAGE * longer
     )
-
-

@@ -11,16 +11,18 @@ from chorale_audio.source import Source, Span
 from google.longrunning import operations_pb2
 from google.protobuf.message import Message
 
-from chorale_fingerprint.codes import CODE_RATE_HZ, FRAMES_IN_CODE, FRAMES_PER_CODE, compressed
+from chorale_fingerprint.codes import compressed
 from chorale_fingerprint.engines import AUTO, Engine
-from chorale_fingerprint.matching import COPY_SCORE, Found
+from chorale_fingerprint.likeness import COPY_COVERAGE, Likeness
 from chorale_fingerprint.store.recordings import Enrolled, Recording
 
 _RECORDINGS = "recordings/"
 
 
 # Measured on one core: storage, resampling and codes of a second of sound; and what starting costs.
-_SECONDS_PER_SECOND, _SECONDS_AT_LEAST = 0.0005, 0.05
+_SECONDS_PER_SECOND, _SECONDS_AT_LEAST = 0.005, 0.05
+# And searching one recording among the others.
+_SECONDS_PER_RECORDING = 0.1
 
 
 class RecordingNotFound(Exception):
@@ -92,9 +94,22 @@ def provenance(
     return message
 
 
+def asked_of(provider: str, seconds: float) -> engine_pb2.Provenance:
+    """What made an answer that another gave."""
+    message = engine_pb2.Provenance(engine_requested=AUTO, engine_used=provider, device="remote")
+    message.processing_time.FromMilliseconds(round(seconds * 1000))
+    return message
+
+
 def estimate(used: Engine, source: Source) -> audio_pb2.Estimate:
     """What work on this sound would take."""
     seconds = _SECONDS_AT_LEAST + source.duration_seconds * _SECONDS_PER_SECOND
+    return audio_pb2.Estimate(engine=used.name, device="cpu", seconds=seconds)
+
+
+def estimate_report(used: Engine, recording_count: int) -> audio_pb2.Estimate:
+    """What comparing so many recordings would take."""
+    seconds = _SECONDS_AT_LEAST + recording_count * _SECONDS_PER_RECORDING
     return audio_pb2.Estimate(engine=used.name, device="cpu", seconds=seconds)
 
 
@@ -131,23 +146,26 @@ def recording(value: Recording, reader: str) -> recordings_pb2.Recording:
         message.create_time.FromDatetime(value.create_time)
     if value.owner == reader:
         message.audio = value.audio
+        message.song = f"songs/{value.song}" if value.song is not None else ""
         message.aliases.extend(value.aliases)
         message.labels.update(value.labels)
     return message
 
 
-def match(value: Recording, found: Found, query: Timeline, reader: str) -> recordings_pb2.Match:
+def match(
+    value: Recording, likeness: Likeness, query: Timeline, reader: str
+) -> recordings_pb2.Match:
     """A match, its spans in the frames of what was asked and of the recording."""
-    alignment = found.alignment
     theirs = Timeline(0, value.frame_count, value.sample_rate_hz)
-    is_copy = alignment.score >= COPY_SCORE
+    is_copy = likeness.acoustic >= COPY_COVERAGE
     return recordings_pb2.Match(
         recording=recording(value, reader),
-        score=alignment.score,
-        false_positive_rate=found.false_positive_rate,
-        query_span=_span(query, alignment.query_start_code, alignment.code_count),
-        recording_span=_span(theirs, alignment.reference_start_code, alignment.code_count),
-        speed_ratio=1.0,
+        score=likeness.score,
+        false_positive_rate=likeness.false_positive_rate,
+        query_span=_span(query, likeness.query_start_seconds, likeness.query_seconds),
+        recording_span=_span(theirs, likeness.recording_start_seconds, likeness.recording_seconds),
+        speed_ratio=likeness.speed_ratio,
+        pitch_semitones=likeness.pitch_semitones,
         level=(
             recordings_pb2.DUPLICATE_LEVEL_ACOUSTIC
             if is_copy
@@ -172,18 +190,18 @@ def duplicates(
     return report
 
 
+def section_name(value: int) -> str:
+    """A section as people say it."""
+    return audio_pb2.SectionLabel.Name(value).removeprefix("SECTION_LABEL_").lower()
+
+
 def timeline(source: Source) -> Timeline:
     """The frames of a source."""
     return Timeline(source.start_frame, source.frame_count, source.sample_rate_hz)
 
 
-def _span(timeline: Timeline, start_code: int, code_count: int) -> audio_pb2.FrameSpan:
-    """The frames that a run of codes was made of."""
-    frames_at_code_rate = (code_count - 1) * FRAMES_PER_CODE + FRAMES_IN_CODE
-    start = _scaled(start_code * FRAMES_PER_CODE, timeline)
-    count = min(_scaled(frames_at_code_rate, timeline), timeline.frame_count - start)
+def _span(timeline: Timeline, start_seconds: float, seconds: float) -> audio_pb2.FrameSpan:
+    """The frames of a stretch of a timeline, within its bounds."""
+    start = min(round(start_seconds * timeline.sample_rate_hz), timeline.frame_count)
+    count = min(round(seconds * timeline.sample_rate_hz), timeline.frame_count - start)
     return audio_pb2.FrameSpan(start_frame=timeline.start_frame + start, frame_count=count)
-
-
-def _scaled(frames_at_code_rate: int, timeline: Timeline) -> int:
-    return round(frames_at_code_rate * timeline.sample_rate_hz / CODE_RATE_HZ)

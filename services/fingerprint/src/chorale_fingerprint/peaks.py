@@ -11,7 +11,7 @@ Times are counted in eighths of a hop of 256 frames at 11025 Hz, pitches in 1/64
 peaks.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,6 +52,11 @@ class Peaks:
     def __len__(self) -> int:
         return len(self.times)
 
+    @property
+    def seconds(self) -> float:
+        """How far the last lies from the first."""
+        return float(self.times[-1] - self.times[0]) / TIMES_PER_SECOND if len(self) else 0.0
+
     def packed(self) -> bytes:
         """As bytes: times as uint32, pitches and strengths as uint16, little-endian."""
         rows = np.empty(len(self), dtype=_ROW)
@@ -76,9 +81,7 @@ class Peaks:
         if length <= 2 * parts * part:
             return self
         starts = np.linspace(0, length - part, parts)
-        cut = [self.between(start, start + part) for start in starts]
-        fields = ("times", "pitches", "strengths")
-        return Peaks(*(np.concatenate([getattr(each, name) for each in cut]) for name in fields))
+        return _joined([self.between(start, start + part) for start in starts])
 
 
 _ROW = np.dtype([("time", "<u4"), ("pitch", "<u2"), ("strength", "<u2")])
@@ -109,8 +112,18 @@ class PeakWriter:
         """Takes the end of the sound and returns its peaks."""
         self._feed(np.zeros(0, np.float32), last=True)
         self._pick(self._first_hop + len(self._levels))
-        fields = ("times", "pitches", "strengths")
-        return Peaks(*(np.concatenate([getattr(p, name) for p in self._found]) for name in fields))
+        return _joined(self._found)
+
+    def so_far(self, since: float) -> Peaks:
+        """The peaks from a time on of what has come; earlier ones are forgotten.
+
+        Those of the last half second may change with what comes next.
+        """
+        # Whole chunks are dropped: of sound without end only so much is kept.
+        self._found = [each for each in self._found if len(each) and each.times[-1] >= since]
+        last = _peaks(self._levels, self._first_hop)
+        last = last.between((self._picked_hops - 0.5) * TIMES_PER_HOP, np.inf)
+        return _joined([*self._found, last]).between(since, np.inf)
 
     def _feed(self, block: Mono, last: bool) -> None:
         if self._resampler is not None:
@@ -124,12 +137,19 @@ class PeakWriter:
     def _pick(self, end_hop: int) -> None:
         """Picks the peaks up to `end_hop`, and keeps of the levels what later ones depend on."""
         found = _peaks(self._levels[: end_hop + _REACH_HOPS - self._first_hop], self._first_hop)
-        start, end = (hop * TIMES_PER_HOP - TIMES_PER_HOP // 2 for hop in (self._picked_hops, end_hop))
+        start, end = (
+            hop * TIMES_PER_HOP - TIMES_PER_HOP // 2 for hop in (self._picked_hops, end_hop)
+        )
         self._found.append(found.between(start, end))
         self._picked_hops = end_hop
         kept_from = max(0, end_hop - 2 * _REACH_HOPS)
         self._levels = self._levels[max(0, kept_from - self._first_hop) :]
         self._first_hop = max(self._first_hop, kept_from)
+
+
+def _joined(parts: Sequence[Peaks]) -> Peaks:
+    fields = ("times", "pitches", "strengths")
+    return Peaks(*(np.concatenate([getattr(each, name) for each in parts]) for name in fields))
 
 
 def _bank() -> tuple[slice, Levels]:
@@ -202,7 +222,8 @@ def _strongest(hops: npt.NDArray[np.intp], strengths: Levels) -> npt.NDArray[np.
 def _vertex(before: Levels, at: Levels, after: Levels) -> Levels:
     """Where the parabola through three neighbouring levels is highest, within half a step."""
     bend = np.minimum(before - 2 * at + after, np.float32(-1e-9))
-    return np.clip(0.5 * (before - after) / bend, -0.5, 0.5)
+    vertex: Levels = np.clip(0.5 * (before - after) / bend, -0.5, 0.5)
+    return vertex
 
 
 def _greatest_around(levels: Levels, reach: int, axis: int) -> Levels:

@@ -15,6 +15,7 @@ music; noise of 5 dB leaves about 0.6.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +30,8 @@ from chorale_fingerprint.peaks import (
 )
 
 Floats = npt.NDArray[np.float64]
+# Start, ratio and pitch: what lays a query on a recording.
+Line: TypeAlias = tuple[float, float, float]
 
 # Recordings and shifts that are looked at peak by peak, and the votes that takes.
 CANDIDATES_MAX, VOTES_MIN = 24, 2
@@ -40,7 +43,11 @@ _TRANSPOSED_MAX = 4 * AT_PITCHES_PER_SEMITONE
 _RATIOS = np.arange(0.90, 1.1101, 0.004)
 # How near a peak must be to count as found, at first and at last.
 _NEAR_TIMES = (4.0 * TIMES_PER_HOP, 3.0 * TIMES_PER_HOP, 2.5 * TIMES_PER_HOP)
-_NEAR_PITCHES = (0.7 * PITCHES_PER_SEMITONE, 0.5 * PITCHES_PER_SEMITONE, 0.35 * PITCHES_PER_SEMITONE)
+_NEAR_PITCHES = (
+    0.7 * PITCHES_PER_SEMITONE,
+    0.5 * PITCHES_PER_SEMITONE,
+    0.35 * PITCHES_PER_SEMITONE,
+)
 # A line is drawn through this much sound first, and through twice as much each time after.
 _SEED_TIMES = 8 * TIMES_PER_SECOND
 # Shifts that mean nothing, in hops: chance is what is found there.
@@ -120,7 +127,9 @@ def _voted(
     edges = np.flatnonzero(np.diff(keys[order], prepend=-1))
     counts = np.diff(edges, append=len(order))
     best = np.argsort(-counts, kind="stable")[:CANDIDATES_MAX]
-    groups = [members[order[edges[i] : edges[i] + counts[i]]] for i in best if counts[i] >= VOTES_MIN]
+    groups = [
+        members[order[edges[i] : edges[i] + counts[i]]] for i in best if counts[i] >= VOTES_MIN
+    ]
     return [_candidate(hits, group) for group in groups]
 
 
@@ -176,7 +185,7 @@ def place(query: Peaks, reference: Peaks, candidate: Candidate) -> Place | None:
         if reach > length and near == len(_NEAR_TIMES) - 1:
             break
         reach, near = reach * 2, min(near + 1, len(_NEAR_TIMES) - 1)
-    return _judged(query, reference, start, ratio, pitch)
+    return _judged(query, reference, (start, ratio, pitch))
 
 
 def _line_of_votes(candidate: Candidate) -> tuple[float, float]:
@@ -196,7 +205,7 @@ def _line_of_votes(candidate: Candidate) -> tuple[float, float]:
     return best
 
 
-def _nearest(query: Peaks, reference: Peaks, line: tuple[float, float, float], near: int) -> Integers:
+def _nearest(query: Peaks, reference: Peaks, line: Line, near: int) -> Integers:
     """The peak of the reference that each of the query falls upon, or -1."""
     start, ratio, pitch = line
     times, pitches = start + ratio * query.times, query.pitches + pitch
@@ -218,9 +227,7 @@ def _nearest(query: Peaks, reference: Peaks, line: tuple[float, float, float], n
     return found.astype(np.int32)
 
 
-def _redrawn(
-    query: Peaks, reference: Peaks, line: tuple[float, float, float], near: int
-) -> tuple[float, float, float] | None:
+def _redrawn(query: Peaks, reference: Peaks, line: Line, near: int) -> Line | None:
     """The line through the peaks that agree with a line."""
     found = _nearest(query, reference, line, near)
     is_found = found >= 0
@@ -237,15 +244,16 @@ def _redrawn(
     return start, ratio, pitch
 
 
-def _judged(query: Peaks, reference: Peaks, start: float, ratio: float, pitch: float) -> Place | None:
+def _judged(query: Peaks, reference: Peaks, line: Line) -> Place | None:
+    start, ratio, pitch = line
     last = len(_NEAR_TIMES) - 1
     overlap = query.between(
         (reference.times[0] - start) / ratio - 1, (reference.times[-1] - start) / ratio + 1
     )
     if len(overlap) < PEAKS_MIN:
         return None
-    is_found = _nearest(overlap, reference, (start, ratio, pitch), last) >= 0
-    chance = _chance(overlap, reference, start, ratio, pitch)
+    is_found = _nearest(overlap, reference, line, last) >= 0
+    chance = _chance(overlap, reference, line)
     first, end = _best_run(is_found - np.maximum(_AGREEMENT, 1.5 * chance))
     count, found = end - first, int(is_found[first:end].sum())
     if count < PEAKS_MIN or found < FOUND_MIN:
@@ -254,7 +262,7 @@ def _judged(query: Peaks, reference: Peaks, start: float, ratio: float, pitch: f
     times = overlap.times[first:end]
     # What is found by chance is found more often where the music stays on few pitches.
     run = overlap.between(times[0], times[-1] + 1)
-    chance = max(chance, _chance(run, reference, start, ratio, pitch))
+    chance = max(chance, _chance(run, reference, line))
     return Place(
         start=start,
         ratio=ratio,
@@ -268,8 +276,9 @@ def _judged(query: Peaks, reference: Peaks, start: float, ratio: float, pitch: f
     )
 
 
-def _chance(query: Peaks, reference: Peaks, start: float, ratio: float, pitch: float) -> float:
+def _chance(query: Peaks, reference: Peaks, line: Line) -> float:
     """The share of peaks that are found at places that mean nothing."""
+    start, ratio, pitch = line
     last = len(_NEAR_TIMES) - 1
     found = looked_for = 0
     for hops in _CHANCE_HOPS:

@@ -38,10 +38,34 @@ class Settings(ServerSettings):
         minimum=32,
         maximum=10_000,
     )
+    acoustid_key: str = setting(
+        "",
+        help="The application's key at AcoustID. Empty: AcoustID is asked only with callers' keys.",
+        secret=True,
+    )
+    acoustid_url: str = setting("https://api.acoustid.org/v2/", help="Where AcoustID is served.")
+    acoustid_timeout_seconds: float = setting(
+        10.0, help="How long AcoustID may take.", unit="seconds", minimum=0.1, maximum=300
+    )
+    live_streams_max: int = setting(
+        64,
+        help="Live streams that one process listens to at once.",
+        unit="streams",
+        minimum=1,
+        maximum=10_000,
+    )
     duplicate_policy: str = setting(
         "warn",
         help="What happens to a duplicate when the request does not say.",
         choices=("allow", "warn", "reject"),
+    )
+    duplicate_policy_by_tier: str = setting(
+        "",
+        help="What happens to duplicates of some tiers, such as `free=reject,studio=allow`."
+        " A tier that rejects takes no other wish.",
+    )
+    sections_per_song_by_tier: str = setting(
+        "", help="Sections of one song of some tiers, such as `free=1,starter=1`."
     )
     sections_per_song_max: int = setting(
         5,

@@ -1,18 +1,33 @@
 """Wiring: the only place that constructs."""
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib import resources
 
-from chorale.generation.v1 import generation_service_pb2, generation_service_pb2_grpc
+from chorale.generation.v1 import (
+    generation_service_pb2,
+    generation_service_pb2_grpc,
+    tracks_pb2,
+)
+from chorale.ingest.v1 import ingest_service_pb2_grpc
+from chorale_audio.reader import AudioReader
+from chorale_audio.source import Store as Bucket
 from chorale_runtime.app import App, Service
+from chorale_runtime.channels import channel
 from chorale_runtime.database import Database
 from chorale_runtime.objects import Objects
-from chorale_runtime.operations import Operations
+from chorale_runtime.operations import Operations, Work
+from chorale_runtime.processes import Processes
 
+from chorale_generation import worker
 from chorale_generation.servicer import ERRORS, GenerationServicer
+from chorale_generation.servicer.hearing import Hearing
+from chorale_generation.servicer.mosaics import GENERATE, MosaicWorks, Planner
 from chorale_generation.settings import Settings
-from chorale_generation.store import Store
+from chorale_generation.store.models import Store
+from chorale_generation.store.pieces import Pieces
+from chorale_generation.store.shelf import Shelf
 
 NAME = "generation"
 
@@ -25,21 +40,47 @@ async def build(settings: Settings) -> AsyncIterator[App]:
         enter = opened.enter_async_context
         database = await enter(Database.open(settings.database_url, NAME, migrations))
         objects = await enter(Objects.of(settings))
+        count = settings.processes or os.cpu_count() or 1
+        processes = await enter(Processes.open(count, warm=worker.warm))
+        ingest = ingest_service_pb2_grpc.IngestServiceStub(
+            await enter(channel(settings.ingest_address, settings))
+        )
+        hearing = Hearing(
+            await enter(channel(settings.analysis_address, settings)),
+            await enter(channel(settings.mastering_address, settings)),
+        )
+        reader = AudioReader(ingest, objects, Bucket.of(settings))
+        shelf, pieces = Shelf(ingest), Pieces(database, objects)
+        planner = Planner(reader, shelf)
+        mosaics = MosaicWorks(planner, reader, hearing, pieces, shelf, settings.scratch_directory)
+        works = {
+            GENERATE: Work(
+                method=GENERATE,
+                request=tracks_pb2.GenerateFromTracksRequest,
+                response=tracks_pb2.GenerateFromTracksResponse,
+                run=mosaics.generate,
+                queue="generation.cpu",
+                timeout_seconds=settings.generate_timeout_seconds,
+            )
+        }
         operations = await enter(
             Operations.open(
                 database,
-                works=[],  # none yet: an engine brings its own
+                works=list(works.values()),
                 errors=ERRORS,
                 domain=f"{NAME}.chorale",
+                processes=processes,
                 queue_limit=settings.queue_limit,
+                purge=pieces.forget,
             )
         )
+        servicer = GenerationServicer(Store(database), planner, operations, works, pieces, reader)
         yield App(
             name=NAME,
             services=[
                 Service(
                     generation_service_pb2.DESCRIPTOR.services_by_name["GenerationService"],
-                    GenerationServicer(Store(database)),
+                    servicer,
                     generation_service_pb2_grpc.add_GenerationServiceServicer_to_server,
                 ),
                 *operations.services(),

@@ -1,14 +1,14 @@
 """The engines of this service: who does what, under which licences, with which weights.
 
-None of them runs in this build. They are listed, so that callers can see what is to come and
-under which licences, and refused by name.
+Those that this build cannot run are listed, so that callers can see what is to come and under
+which licences, and refused by name.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 AUTO = "auto"
-TWO_TRACKS, PROMPT, VOCALS = "two_tracks", "prompt", "vocals"
+TWO_TRACKS, PROMPT, VOCALS, EXPLAIN = "two_tracks", "prompt", "vocals", "explain"
 
 NONCOMMERCIAL = "CC-BY-NC-4.0"
 
@@ -71,6 +71,7 @@ class Engine:
     weights: tuple[Weights, ...] = ()
     devices: tuple[str, ...] = ("cpu", "cuda")
     is_default: bool = False
+    is_available: bool = False
 
     @property
     def noncommercial_licence(self) -> str:
@@ -92,11 +93,22 @@ def _musicgen(size: str, parameters: str, is_default: bool = False) -> Engine:
     )
 
 
+EXPLAINER = Engine(
+    name="chorale",
+    capability=EXPLAIN,
+    version="1",
+    code_licence="Apache-2.0",
+    description="Tells what the record of an operation holds, in eight languages. No weights.",
+    devices=("cpu",),
+    is_default=True,
+    is_available=True,
+)
+
 ENGINES = (
     Engine(
         name="mosaic",
         capability=TWO_TRACKS,
-        version="0",
+        version="1",
         code_licence="Apache-2.0",
         description=(
             "Recombines two tracks on their beats: one lends the rhythm, the other the harmony."
@@ -104,6 +116,7 @@ ENGINES = (
         ),
         devices=("cpu",),
         is_default=True,
+        is_available=True,
     ),
     Engine(
         name="encodec-cascade",
@@ -133,6 +146,7 @@ ENGINES = (
         weights=(Weights("models/bark", "MIT"),),
         is_default=True,
     ),
+    EXPLAINER,
 )
 
 
@@ -150,6 +164,12 @@ def choose(capability: str, name: str, commercial_only: bool) -> Engine:
                 raise EngineNoncommercial(engine.name, engine.noncommercial_licence)
             return engine
     raise EngineUnknown(name, capability, ",".join(engine.name for engine in able))
+
+
+def require_available(engine: Engine) -> None:
+    """Raises `EngineUnavailable` for an engine that this build cannot run."""
+    if not engine.is_available:
+        raise EngineUnavailable(engine.name, REMEDY)
 
 
 def _default(able: Sequence[Engine], commercial_only: bool) -> Engine:

@@ -18,6 +18,7 @@ from av.stream import Discard
 from chorale_ingest import overview, samples, sniffing
 from chorale_ingest.decoded import AudioTooLong, Decoded, Undecodable
 from chorale_ingest.links import EXTRA_FRAMES_MAX, Link
+from chorale_ingest.samples import Samples
 
 DEMUXERS = "wav,w64,aiff,flac,mp3,mov,ogg,matroska,asf,aac,au,caf"
 DECODERS = (
@@ -32,7 +33,7 @@ TAG_COUNT_MAX = 64
 TAG_CHARACTERS_MAX = 500
 RATE_MIN_HZ, RATE_MAX_HZ = 8000, 192_000
 CHANNEL_COUNT_MAX = 8
-BATCH_FRAMES = 1 << 16  # decoders give about a thousand frames at a time: convert them together
+BATCH_FRAMES = 1 << 14  # decoders give about a thousand frames at a time: convert them together
 READ_BYTES = 1 << 16
 # A file that goes wrong this often without a frame in between is noise, not a damaged song.
 BAD_PACKETS_MAX = 1000
@@ -132,8 +133,9 @@ class Decoding:
             "codec_whitelist": DECODERS,
             "protocol_whitelist": "",
             "max_streams": str(STREAM_COUNT_MAX),
-            "max_size": "65536",  # wav: its own choice of 4096 bytes per packet is slow
-            "max_probe_packets": "4",  # wav: looks for DTS in PCM, longer than the sound decodes
+            "max_size": "32768",  # wav: its own choice of 4096 bytes per packet is slow
+            # wav: it looks for DTS in PCM. Four packets took longer than half a minute of sound.
+            "max_probe_packets": "1",
         }
         try:
             return av.open(
@@ -183,9 +185,10 @@ class Decoding:
         """Frames in order; None where the link they belong to is over."""
         bad_in_a_row = 0
         for packet in self._packets():
-            if self._link.begins_anew(packet):
+            if self._link.is_primed and self._link.begins_anew(packet):
                 yield None
-            self._link.add(packet)
+            if self._link.is_trimmed:
+                self._link.add(packet)
             try:
                 decoded = packet.decode()
             except FFmpegError:
@@ -200,17 +203,11 @@ class Decoding:
                     yield frame
 
     def _packets(self) -> Iterator[Any]:
-        packets = self._container.demux(self._stream)
-        while True:
-            try:
-                packet = next(packets, None)
-            except FFmpegError as error:
-                # A broken end is common: what came before it is kept, and the reader told.
-                self._warnings.append(f"The file breaks off: {_reason(error)}.")
-                return
-            if packet is None:
-                return
-            yield packet
+        try:
+            yield from self._container.demux(self._stream)
+        except FFmpegError as error:
+            # A broken end is common: what came before it is kept, and the reader told.
+            self._warnings.append(f"The file breaks off: {_reason(error)}.")
 
     def _fits(self, frame: Any) -> bool:
         shape = (frame.format.name, frame.layout.nb_channels, frame.sample_rate)
@@ -244,11 +241,7 @@ class Decoding:
     def _block(self, frame: Any) -> Block:
         assert self._shape is not None  # there was a frame
         sample_format, channel_count, _ = self._shape
-        array = frame.to_ndarray()
-        # Planar formats come as (channels, frames), packed ones as (1, frames * channels).
-        planar = sample_format.endswith("p")
-        whole = np.stack(list(array), axis=1) if planar else array.reshape(-1, channel_count)
-        stored = np.ascontiguousarray(samples.canonical(whole, sample_format))
+        stored = samples.canonical(_interleaved(frame, channel_count), sample_format)
         points = b"".join(self._overview.add(stored))
         self._check_samples()
         return Block(stored.tobytes(), points)
@@ -259,6 +252,19 @@ class Decoding:
 
     def _peak(self) -> float:
         return float(np.maximum(abs(self._overview.least), abs(self._overview.greatest)))
+
+
+def _interleaved(frame: Any, channel_count: int) -> Samples:
+    """View a frame as `(frames, channels)`, or copy it so where it has a plane per channel."""
+    name = frame.format.name
+    dtype = samples.DECODED_DTYPES[name.removesuffix("p")]
+    if not name.endswith("p") or channel_count == 1:
+        whole = np.frombuffer(frame.planes[0], dtype, frame.samples * channel_count)
+        return whole.reshape(-1, channel_count)
+    whole = np.empty((frame.samples, channel_count), dtype)
+    for channel, plane in enumerate(frame.planes):
+        whole[:, channel] = np.frombuffer(plane, dtype, frame.samples)
+    return whole
 
 
 def _bit_depth(codec: Any) -> int:

@@ -45,7 +45,7 @@ def _reduced(rows: Samples, scale: float) -> Points:
     if rows.size == 0:
         return np.empty((0, 3), "<f4")
     signal = rows.astype(np.float32) if rows.dtype.kind != "f" else rows
-    energy = np.einsum("ij,ij->i", signal, signal) / np.float32(rows.shape[1])
+    energy = np.vecdot(signal, signal) / np.float32(rows.shape[1])
     columns = (rows.min(axis=1) / scale, rows.max(axis=1) / scale, energy / (scale * scale))
     return np.stack(columns, axis=1).astype("<f4")
 

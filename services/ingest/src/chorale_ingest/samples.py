@@ -19,6 +19,8 @@ Signal: TypeAlias = NDArray[np.float32]  # (frames, channels), in [-1.0, 1.0]
 FULL_SCALE_S16 = 32768.0
 FULL_SCALE_S32 = 2147483648.0
 SAMPLE_MAX = 1e6  # +120 dBFS: far above any real overload, and squares of it stay finite
+# What decoders give, planar (`s16p`) or not.
+DECODED_DTYPES = {"u8": "u1", "s16": "<i2", "s32": "<i4", "flt": "<f4", "dbl": "<f8"}
 
 
 class Encoding(Enum):

@@ -19,6 +19,7 @@ from chorale_analysis.messages.harmony import (
     statistics,
 )
 from chorale_analysis.messages.rhythm import beat_track, rhythm_settings
+from chorale_analysis.messages.structure import structure, structure_settings
 
 __all__ = [
     "SettingUnsupported",
@@ -36,5 +37,7 @@ __all__ = [
     "rhythm_settings",
     "span",
     "statistics",
+    "structure",
+    "structure_settings",
     "told",
 ]

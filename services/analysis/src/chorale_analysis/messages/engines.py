@@ -58,7 +58,7 @@ def engine(value: Engine) -> engine_pb2.Engine:
     weights = []
     if value.weights:
         weights = [engine_pb2.Weights(name=value.weights, licence=value.weights_licence)]
-    return engine_pb2.Engine(
+    message = engine_pb2.Engine(
         name=value.name,
         capability=value.capability,
         version=value.version,
@@ -73,6 +73,9 @@ def engine(value: Engine) -> engine_pb2.Engine:
         description=value.description,
         vocabularies=value.vocabularies,
     )
+    if value.limit_seconds:
+        message.limit_duration.FromSeconds(round(value.limit_seconds))
+    return message
 
 
 def provenance(

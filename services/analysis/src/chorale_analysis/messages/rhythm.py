@@ -4,8 +4,13 @@ from chorale.analysis.v1 import beats_pb2
 from chorale_audio.source import Source
 
 from chorale_analysis.engines import Engine
-from chorale_analysis.messages.engines import SettingUnsupported, heard_span
-from chorale_analysis.rhythm import Rhythm, RhythmSettings
+from chorale_analysis.messages.engines import (
+    SettingUnsupported,
+    frame,
+    heard_span,
+    stretch,
+)
+from chorale_analysis.rhythm import Rhythm, RhythmSettings, bars
 
 # The state space grows with the square of the slowest beat; nobody taps beyond these.
 _BPM_LEAST, _BPM_MOST = 20.0, 400.0
@@ -13,7 +18,7 @@ _BPM_LEAST, _BPM_MOST = 20.0, 400.0
 
 def rhythm_settings(message: beats_pb2.BeatSettings, by: Engine) -> RhythmSettings:
     """Settings with defaults filled in; raises `SettingUnsupported`."""
-    if message.beats_per_bar:
+    if message.beats_per_bar and by.name == "chorale":
         found = ",".join(map(str, message.beats_per_bar))
         raise SettingUnsupported("beats_per_bar", found, by.name, "empty")
     if message.local_meter:
@@ -33,11 +38,12 @@ def rhythm_settings(message: beats_pb2.BeatSettings, by: Engine) -> RhythmSettin
         from_peaks=message.decoder == beats_pb2.BEAT_DECODER_PEAKS,
         transition_lambda=message.transition_lambda if held else usual.transition_lambda,
         threshold=message.threshold if message.HasField("threshold") else usual.threshold,
+        beats_per_bar=tuple(sorted(message.beats_per_bar)),
     )
 
 
 def beat_track(source: Source, value: Rhythm) -> beats_pb2.BeatTrack:
-    """The rhythm of a source; meter is not known to this engine."""
+    """The rhythm of a source."""
     track = beats_pb2.BeatTrack(
         sample_rate_hz=source.sample_rate_hz,
         span=heard_span(source),
@@ -55,8 +61,44 @@ def beat_track(source: Source, value: Rhythm) -> beats_pb2.BeatTrack:
             seconds=start_seconds + beat.seconds,
             strength=beat.strength,
             confidence=beat.confidence,
+            position=beat.position,
+            is_downbeat=beat.position == 1,
         )
         track.tempo_curve.add(frame=frame, bpm=bpm)
     for tempo in value.candidates:
         track.tempo_candidates.add(bpm=tempo.bpm, probability=tempo.probability)
+    if value.meters:
+        _meter(source, value, track)
     return track
+
+
+def _meter(source: Source, value: Rhythm, track: beats_pb2.BeatTrack) -> None:
+    """Tells the meter and its bars."""
+    chosen = value.meters[0]
+    track.time_signature = chosen.time_signature
+    track.beats_per_bar = chosen.beats_per_bar
+    track.meter_confidence = chosen.probability
+    track.downbeat_count = sum(beat.position == 1 for beat in value.beats)
+    for number, meter in enumerate(value.meters):
+        if number:
+            track.meter_candidates.add(
+                time_signature=meter.time_signature, probability=meter.probability
+            )
+        track.downbeat_candidates.add(
+            beats_per_bar=meter.beats_per_bar,
+            frames=[frame(source, seconds) for seconds in meter.downbeat_seconds],
+            probability=meter.probability,
+            is_chosen=number == 0,
+            strategy="state_space",
+        )
+    for bar in bars(value, source.duration_seconds):
+        span = stretch(source, bar.start_seconds, bar.end_seconds)
+        track.bars.add(
+            number=bar.number,
+            start_frame=span.start_frame,
+            frame_count=span.frame_count,
+            beat_count=bar.beat_count,
+            beat_unit=8 if chosen.is_compound else 4,
+            bpm=bar.bpm,
+            is_pickup=bar.number == 0,
+        )

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from chorale.analysis.v1 import beats_pb2, chords_pb2, harmony_pb2
+from chorale.analysis.v1 import beats_pb2, chords_pb2, harmony_pb2, structure_pb2
 from chorale_audio.source import Source
 from google.protobuf.message import Message
 
-from chorale_analysis import engines, harmony, messages, rhythm, tonality
+from chorale_analysis import engines, harmony, messages, rhythm, structure, tonality
 from chorale_analysis.engines import Engine
 from chorale_analysis.wishes import Settings
 
@@ -65,6 +65,17 @@ KINDS = {
             0.01,
             messages.chord_settings,
             messages.chord_track,
+        ),
+        Kind(
+            engines.STRUCTURE,
+            f"{SERVICE}/Segment",
+            structure_pb2.SegmentRequest,
+            structure_pb2.SegmentResponse,
+            "structure",
+            structure.MINIMUM_SECONDS,
+            0.012,
+            messages.structure_settings,
+            lambda source, found, _: messages.structure(source, found),
         ),
     )
 }

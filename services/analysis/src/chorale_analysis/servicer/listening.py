@@ -12,7 +12,7 @@ from chorale_runtime.operations import Job
 
 from chorale_analysis import engines, listening, messages, worker
 from chorale_analysis.engines import Engine
-from chorale_analysis.servicer.kinds import KINDS, Kind
+from chorale_analysis.servicer.kinds import Kind
 from chorale_analysis.wishes import Settings
 
 _SECONDS_AT_LEAST = 0.05  # what starting costs
@@ -108,8 +108,3 @@ def _answer(asked: Asked, found: Any, seconds: float) -> Any:
         audio=asked.source.audio,
     )
     return message
-
-
-def kind_of(method: str) -> Kind:
-    """The kind that an RPC asks for."""
-    return next(kind for kind in KINDS.values() if kind.method == method)

@@ -10,6 +10,7 @@ from chorale.analysis.v1 import (
     chords_pb2,
     engines_pb2,
     harmony_pb2,
+    structure_pb2,
 )
 from chorale_runtime.calls import Context
 from chorale_runtime.operations import Job, Operations, Work
@@ -18,18 +19,22 @@ from google.longrunning import operations_pb2
 from google.protobuf.message import Message
 
 from chorale_analysis import engines, messages
+from chorale_analysis.servicer import analyzing
+from chorale_analysis.servicer.analyzing import ANALYZE, AnalyzeCalls
+from chorale_analysis.servicer.done import done
 from chorale_analysis.servicer.editing import edit
 from chorale_analysis.servicer.kinds import KINDS, Kind
 from chorale_analysis.servicer.listening import Listening
 
 
-class AnalysisServicer(analysis_service_pb2_grpc.AnalysisServiceServicer):
+class AnalysisServicer(AnalyzeCalls, analysis_service_pb2_grpc.AnalysisServiceServicer):
     """Answers AnalysisService. Holds no music and no state of its own."""
 
     def __init__(
         self, listening: Listening, operations: Operations, works: Mapping[str, Work]
     ) -> None:
         self._listening, self._operations, self._works = listening, operations, works
+        self._analyze = works[ANALYZE]
 
     async def ListEngines(
         self, request: engines_pb2.ListEnginesRequest, _: Context
@@ -60,6 +65,12 @@ class AnalysisServicer(analysis_service_pb2_grpc.AnalysisServiceServicer):
         """Starts finding chords."""
         return await self._start(KINDS[engines.CHORDS], request)
 
+    async def Segment(
+        self, request: structure_pb2.SegmentRequest, _: Context
+    ) -> operations_pb2.Operation:
+        """Starts finding sections."""
+        return await self._start(KINDS[engines.STRUCTURE], request)
+
     async def EditChords(
         self, request: chords_pb2.EditChordsRequest, _: Context
     ) -> chords_pb2.EditChordsResponse:
@@ -88,6 +99,12 @@ class AnalysisWorks:
     def __init__(self, listening: Listening) -> None:
         self._listening = listening
 
+    def all(self, queue: str, timeout_seconds: float) -> dict[str, Work]:
+        """The long work of this service, by RPC."""
+        works = [self.of(kind, queue, timeout_seconds) for kind in KINDS.values()]
+        works.append(analyzing.work(self._listening, queue, timeout_seconds))
+        return {work.method: work for work in works}
+
     def of(self, kind: Kind, queue: str, timeout_seconds: float) -> Work:
         """The long work behind the RPC of one kind."""
 
@@ -104,10 +121,3 @@ class AnalysisWorks:
             queue=queue,
             timeout_seconds=timeout_seconds,
         )
-
-
-def done(response: Message) -> operations_pb2.Operation:
-    """An operation that is over before it began, of which nothing is kept."""
-    operation = operations_pb2.Operation(done=True)
-    operation.response.Pack(response)
-    return operation

@@ -1,6 +1,7 @@
 """The adapter: what FingerprintService is asked, and which operation does it."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import AsyncIterator, Mapping
 
 from chorale.fingerprint.v1 import (
     catalogue_pb2,
@@ -19,14 +20,26 @@ from google.protobuf.message import Message
 from grpc import StatusCode
 
 from chorale_fingerprint import engines, messages
-from chorale_fingerprint.codes import LibraryMissing
+from chorale_fingerprint.codes import LibraryMissing, compressed
 from chorale_fingerprint.engines import Engine, EngineUnknown
 from chorale_fingerprint.matching import MINIMUM_CODES, NotDistinctive, TooShort, require_length
+from chorale_fingerprint.servicer.acoust_id import (
+    PROVIDER,
+    AcoustId,
+    ProviderNotConfigured,
+    ProviderRefused,
+    ProviderTimeout,
+    ProviderUnavailable,
+)
 from chorale_fingerprint.servicer.enrolling import DuplicateRejected
-from chorale_fingerprint.servicer.patterns import PATTERN_ERRORS, PatternRules, PatternsServicer
+from chorale_fingerprint.servicer.patterns import PATTERN_ERRORS, PatternsServicer
+from chorale_fingerprint.servicer.rules import DuplicateRules
+from chorale_fingerprint.servicer.stream_calls import StreamCalls, StreamOutOfOrder
 from chorale_fingerprint.store.patterns import PatternStore
-from chorale_fingerprint.store.recordings import Filter, Store
+from chorale_fingerprint.store.recordings import Enrolled, Filter, Store
 from chorale_fingerprint.store.similar import SimilarPatterns
+from chorale_fingerprint.store.songs import SongsOfRecordings
+from chorale_fingerprint.worker import FramesTorn, NotFinite
 
 ERRORS: ErrorTable = {
     **AUDIO_ERRORS,
@@ -36,6 +49,13 @@ ERRORS: ErrorTable = {
     DuplicateRejected: (StatusCode.ALREADY_EXISTS, "DUPLICATE_REJECTED"),
     messages.RecordingNotFound: (StatusCode.NOT_FOUND, "RECORDING_NOT_FOUND"),
     EngineUnknown: (StatusCode.INVALID_ARGUMENT, "ENGINE_UNKNOWN"),
+    StreamOutOfOrder: (StatusCode.INVALID_ARGUMENT, "STREAM_OUT_OF_ORDER"),
+    ProviderNotConfigured: (StatusCode.FAILED_PRECONDITION, "PROVIDER_NOT_CONFIGURED"),
+    ProviderUnavailable: (StatusCode.UNAVAILABLE, "PROVIDER_UNAVAILABLE"),
+    ProviderRefused: (StatusCode.FAILED_PRECONDITION, "PROVIDER_REFUSED"),
+    ProviderTimeout: (StatusCode.DEADLINE_EXCEEDED, "PROVIDER_TIMEOUT"),
+    FramesTorn: (StatusCode.INVALID_ARGUMENT, "FRAMES_INVALID"),
+    NotFinite: (StatusCode.INVALID_ARGUMENT, "FRAMES_INVALID"),
     LibraryMissing: (StatusCode.FAILED_PRECONDITION, "ENGINE_UNAVAILABLE"),
     pages.PageTokenInvalid: (StatusCode.INVALID_ARGUMENT, "PAGE_TOKEN_INVALID"),
 }
@@ -43,11 +63,16 @@ ERRORS: ErrorTable = {
 SERVICE = "chorale.fingerprint.v1.FingerprintService"
 ENROLL, IDENTIFY = f"{SERVICE}/Enroll", f"{SERVICE}/Identify"
 COMPUTE_CHROMAPRINT = f"{SERVICE}/ComputeChromaprint"
+MONITOR = f"{SERVICE}/Monitor"
+CHECK_DUPLICATES = f"{SERVICE}/CheckDuplicates"
+REPORT_DUPLICATES = f"{SERVICE}/ReportDuplicates"
 
 Long = (
     recordings_pb2.EnrollRequest
     | recordings_pb2.IdentifyRequest
     | listening_pb2.ComputeChromaprintRequest
+    | listening_pb2.MonitorRequest
+    | catalogue_pb2.CheckDuplicatesRequest
 )
 
 
@@ -63,11 +88,15 @@ class FingerprintServicer(PatternsServicer):
         works: Mapping[str, Work],
         patterns: PatternStore,
         similar: SimilarPatterns,
-        rules: PatternRules,
+        rules: DuplicateRules,
+        streams: StreamCalls,
+        songs: SongsOfRecordings,
+        acoust_id: AcoustId,
     ) -> None:
         super().__init__(patterns, similar, rules, known_engines)
         self._reader, self._store = reader, store
-        self._operations, self._works = operations, works
+        self._operations, self._works, self._streams = operations, works, streams
+        self._songs, self._acoust_id = songs, acoust_id
 
     async def ListEngines(
         self, request: fingerprint_service_pb2.ListEnginesRequest, _: Context
@@ -100,14 +129,72 @@ class FingerprintServicer(PatternsServicer):
         response = listening_pb2.ComputeChromaprintResponse
         return await self._start(COMPUTE_CHROMAPRINT, engines.CHROMAPRINT, request, response)
 
+    async def Monitor(
+        self, request: listening_pb2.MonitorRequest, _: Context
+    ) -> operations_pb2.Operation:
+        """Starts watching long sound."""
+        response = listening_pb2.MonitorResponse
+        return await self._start(MONITOR, engines.IDENTIFY, request, response)
+
+    async def IdentifyStream(
+        self, requests: AsyncIterator[listening_pb2.IdentifyStreamRequest], context: Context
+    ) -> AsyncIterator[listening_pb2.IdentifyStreamResponse]:
+        """Names a song while it plays."""
+        async for answer in self._streams.identify(requests, context):
+            yield answer
+
+    async def MonitorStream(
+        self, requests: AsyncIterator[listening_pb2.MonitorStreamRequest], context: Context
+    ) -> AsyncIterator[listening_pb2.MonitorStreamResponse]:
+        """Watches sound without end."""
+        async for answer in self._streams.monitor(requests, context):
+            yield answer
+
+    async def CheckDuplicates(
+        self, request: catalogue_pb2.CheckDuplicatesRequest, _: Context
+    ) -> operations_pb2.Operation:
+        """Starts looking for what is like it."""
+        response = catalogue_pb2.CheckDuplicatesResponse
+        return await self._start(CHECK_DUPLICATES, engines.IDENTIFY, request, response)
+
+    async def ReportDuplicates(
+        self, request: catalogue_pb2.ReportDuplicatesRequest, _: Context
+    ) -> operations_pb2.Operation:
+        """Starts comparing all of the caller's recordings."""
+        engine = self._able(engines.IDENTIFY, request.engine)
+        for audio in request.audio:
+            await self._reader.locate(audio, None)
+        if request.validate_only:
+            owned = await self._songs.owned(caller.current().principal, list(request.audio))
+            estimate = messages.estimate_report(engine, len(owned))
+            response = catalogue_pb2.ReportDuplicatesResponse(estimate=estimate)
+            return messages.done(response)
+        return await self._operations.start(
+            self._works[REPORT_DUPLICATES], request, request_id=request.request_id
+        )
+
+    async def LookUpAcoustId(
+        self, request: listening_pb2.LookUpAcoustIdRequest, _: Context
+    ) -> listening_pb2.LookUpAcoustIdResponse:
+        """Asks AcoustID for an enrolled recording, or for a fingerprint."""
+        started = time.monotonic()
+        chromaprint, seconds = request.chromaprint, request.duration_seconds
+        if request.recording:
+            enrolled = await self._enrolled(request.recording)
+            recording = enrolled.recording
+            chromaprint = compressed(enrolled.codes)
+            seconds = recording.frame_count / recording.sample_rate_hz
+        found = await self._acoust_id.known(chromaprint, seconds, request.provider_key)
+        return listening_pb2.LookUpAcoustIdResponse(
+            matches=[listening_pb2.AcoustIdMatch(**vars(each)) for each in found],
+            provenance=messages.asked_of(PROVIDER, time.monotonic() - started),
+        )
+
     async def GetRecording(
         self, request: catalogue_pb2.GetRecordingRequest, _: Context
     ) -> catalogue_pb2.GetRecordingResponse:
         """Reads one recording of the caller's."""
-        owner, name = caller.current().principal, messages.recording_id(request.name)
-        enrolled = None if name is None else await self._store.find(owner, name)
-        if enrolled is None:
-            raise messages.RecordingNotFound(request.name)
+        owner, enrolled = caller.current().principal, await self._enrolled(request.name)
         return catalogue_pb2.GetRecordingResponse(recording=messages.enrolled(enrolled, owner))
 
     async def ListRecordings(
@@ -134,12 +221,23 @@ class FingerprintServicer(PatternsServicer):
             raise messages.RecordingNotFound(request.name)
         return catalogue_pb2.DeleteRecordingResponse()
 
+    async def _enrolled(self, name: str) -> Enrolled:
+        owner, identity = caller.current().principal, messages.recording_id(name)
+        enrolled = None if identity is None else await self._store.find(owner, identity)
+        if enrolled is None:
+            raise messages.RecordingNotFound(name)
+        return enrolled
+
+    def _able(self, capability: str, name: str) -> Engine:
+        engine = engines.choose(self._engines, capability, name)
+        if not engine.available:
+            raise LibraryMissing(engine.name, engine.remedy)
+        return engine
+
     async def _start(
         self, method: str, capability: str, request: Long, response: type[Message]
     ) -> operations_pb2.Operation:
-        engine = engines.choose(self._engines, capability, request.engine)
-        if not engine.available:
-            raise LibraryMissing(engine.name, engine.remedy)
+        engine = self._able(capability, request.engine)
         span = messages.span(request.span) if request.HasField("span") else None
         source = await self._reader.locate(request.audio, span)
         codes_needed = 1 if capability == engines.CHROMAPRINT else MINIMUM_CODES

@@ -103,6 +103,7 @@ def song(value: Song) -> catalogue_pb2.Song:
         name=f"songs/{value.name}",
         title=value.title,
         artist=value.artist,
+        recording_count=value.recording_count,
         pattern_count=value.pattern_count,
         sections=value.sections,  # type: ignore[arg-type]
     )

@@ -3,7 +3,6 @@
 import time
 import uuid
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 
 from chorale.audio.v1 import audio_pb2
 from chorale.engines.v1 import engine_pb2
@@ -26,6 +25,7 @@ from chorale_fingerprint.engines import Engine
 from chorale_fingerprint.layouts import LAYOUTS, LayoutUnknown, VectorInvalid, layout_of
 from chorale_fingerprint.servicer import pattern_messages
 from chorale_fingerprint.servicer.enrolling import DuplicateRejected
+from chorale_fingerprint.servicer.rules import DuplicateRules
 from chorale_fingerprint.store.patterns import (
     Pattern,
     PatternNotFound,
@@ -37,11 +37,6 @@ from chorale_fingerprint.store.similar import SimilarPatterns
 
 MIN_SIMILARITY, LIMIT = 0.7, 20
 EXPORT_PAGE = 100
-POLICIES = {
-    "allow": recordings_pb2.DUPLICATE_POLICY_ALLOW,
-    "warn": recordings_pb2.DUPLICATE_POLICY_WARN,
-    "reject": recordings_pb2.DUPLICATE_POLICY_REJECT,
-}
 
 PATTERN_ERRORS: ErrorTable = {
     PatternNotFound: (StatusCode.NOT_FOUND, "PATTERN_NOT_FOUND"),
@@ -68,14 +63,6 @@ class PatternRejected(DuplicateRejected):
         )
 
 
-@dataclass(frozen=True)
-class PatternRules:
-    """What happens to patterns of a song that has some."""
-
-    policy: str
-    sections_per_song_max: int
-
-
 class PatternsServicer(fingerprint_service_pb2_grpc.FingerprintServiceServicer):
     """Answers what FingerprintService is asked about patterns and songs."""
 
@@ -83,7 +70,7 @@ class PatternsServicer(fingerprint_service_pb2_grpc.FingerprintServiceServicer):
         self,
         patterns: PatternStore,
         similar: SimilarPatterns,
-        rules: PatternRules,
+        rules: DuplicateRules,
         known_engines: tuple[Engine, ...],
     ) -> None:
         self._patterns, self._similar, self._rules = patterns, similar, rules
@@ -296,11 +283,11 @@ class PatternsServicer(fingerprint_service_pb2_grpc.FingerprintServiceServicer):
         found = await self._patterns.sections(wanted.owner, wanted.song, wanted.instrument)
         if not found:
             return None
-        limit, song = self._rules.sections_per_song_max, f"songs/{wanted.song}"
-        policy = asked_policy or POLICIES[self._rules.policy]
+        tier, song = caller.current().tier, f"songs/{wanted.song}"
+        limit, policy = self._rules.sections_of(tier), self._rules.policy_of(tier, asked_policy)
         is_duplicate, is_full = wanted.section in found, len(found) >= limit
         if policy == recordings_pb2.DUPLICATE_POLICY_REJECT and (is_duplicate or is_full):
-            raise PatternRejected(song, ",".join(map(_section, sorted(found))), limit)
+            raise PatternRejected(song, ",".join(map(messages.section_name, sorted(found))), limit)
         warned = policy != recordings_pb2.DUPLICATE_POLICY_ALLOW and (is_duplicate or is_full)
         return recordings_pb2.DuplicateReport(
             is_duplicate=is_duplicate,
@@ -327,10 +314,6 @@ def _vector(
     if query is None:
         return request.vector
     return audio_pb2.PatternVector(layout=query.layout, values=query.values)
-
-
-def _section(value: int) -> str:
-    return audio_pb2.SectionLabel.Name(value).removeprefix("SECTION_LABEL_").lower()
 
 
 def _warning(is_duplicate: bool, count: int, limit: int) -> str:

@@ -65,7 +65,7 @@ class Searcher:
             references = await self._store.peaks(shelves, list(enrolled))
             known = [each for each in candidates if each.recording in references]
             placed = await run(placing.places, peaks, references, known) if known else {}
-            hits = _best(_placed(placed, enrolled, shelves))
+            hits = _best(_placed(placed, enrolled, peaks.seconds, shelves))
             if hits and hits[0].likeness.false_positive_rate < SURE:
                 break
         return hits
@@ -100,19 +100,17 @@ def _probed(peaks: Peaks) -> Peaks:
 
 
 def _placed(
-    placed: dict[int, Place], enrolled: dict[int, Enrolled], shelves: Shelves
+    placed: dict[int, Place], enrolled: dict[int, Enrolled], seconds: float, shelves: Shelves
 ) -> list[Hit]:
     return [
-        Hit(enrolled[recording], likeness.of_place(place, shelves.code_count))
+        Hit(enrolled[recording], likeness.of_place(place, seconds, shelves.code_count))
         for recording, place in placed.items()
     ]
 
 
 def _best(hits: Sequence[Hit]) -> list[Hit]:
     """The surest hit of each recording, surest first; of equally sure ones the likest."""
-    ordered = sorted(
-        hits, key=lambda hit: (hit.likeness.false_positive_rate, -hit.likeness.score)
-    )
+    ordered = sorted(hits, key=lambda hit: (hit.likeness.false_positive_rate, -hit.likeness.score))
     best: dict[int, Hit] = {}
     for hit in ordered:
         best.setdefault(hit.enrolled.id, hit)

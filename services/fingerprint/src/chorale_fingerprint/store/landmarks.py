@@ -103,9 +103,7 @@ class LandmarkStore:
 
 
 async def _lock(connection: Connection, shelf: int) -> None:
-    await connection.execute(
-        "SELECT pg_advisory_xact_lock(hashtext('landmarks'), %s)", (shelf,)
-    )
+    await connection.execute("SELECT pg_advisory_xact_lock(hashtext('landmarks'), %s)", (shelf,))
 
 
 async def _count_fresh(connection: Connection, shelf: int) -> int:

@@ -12,9 +12,9 @@ from chorale_runtime.database import Connection, Database
 from chorale_runtime.operations.errors import RequestIdReused
 
 from chorale_fingerprint.layouts import LAYOUTS, Vector, layout_of
+from chorale_fingerprint.store.songs import SONGS
 
 _PATTERNS = uuid.UUID("5c8f6f0b-6a52-4b0f-9a2b-0a0f4e4f7a51")
-_SONGS = uuid.UUID("0f0c7a5e-52f3-4dc2-8f5e-6f1d1f2a7c33")
 _ID_MAX = (1 << 63) - 1
 
 
@@ -25,6 +25,7 @@ class Song:
     name: uuid.UUID
     title: str = ""
     artist: str = ""
+    recording_count: int = 0
     pattern_count: int = 0
     sections: tuple[int, ...] = ()
     create_time: datetime | None = None
@@ -236,6 +237,9 @@ _FROM = "FROM pattern JOIN song ON song.id = pattern.song"
 _SELECT = f"SELECT {COLUMNS} {_FROM}"
 
 _SONG = """SELECT song.*, count(pattern) AS pattern_count,
+    (SELECT count(*) FROM recording WHERE (recording.song = song.name
+        OR recording.name = song.recording) AND (recording.is_public
+        OR recording.owner = %(reader)s)) AS recording_count,
     coalesce(array_agg(DISTINCT section) FILTER (WHERE section <> 0), '{}') AS sections
     FROM song LEFT JOIN pattern ON pattern.song = song.id
     AND (pattern.is_public OR pattern.owner = %(reader)s)"""
@@ -274,13 +278,15 @@ async def _song_of(connection: Connection, pattern: Pattern, name: uuid.UUID) ->
         return await _own_song(connection, pattern.owner, pattern.song)
     title, artist = "", ""
     if pattern.recording is not None:
-        query = "SELECT title, artist FROM recording WHERE owner = %s AND name = %s"
+        query = "SELECT title, artist, song FROM recording WHERE owner = %s AND name = %s"
         values = (pattern.owner, pattern.recording)
         row = await (await connection.execute(query, values)).fetchone()
         if row is None:
             raise RecordingUnknown(f"recordings/{pattern.recording}")
+        if row["song"] is not None:
+            return await _own_song(connection, pattern.owner, row["song"])
         title, artist = row["title"], row["artist"]
-    begun = uuid.uuid5(_SONGS, str(pattern.recording or name))
+    begun = uuid.uuid5(SONGS, str(pattern.recording or name))
     insert = """INSERT INTO song (name, owner, title, artist, recording)
         VALUES (%s, %s, %s, %s, %s)
         ON CONFLICT (name) DO UPDATE SET name = excluded.name RETURNING id"""
@@ -302,7 +308,8 @@ async def _drop_empty_songs(connection: Connection, owner: str) -> None:
     """A song that was begun with a pattern ends with its last."""
     await connection.execute(
         """DELETE FROM song WHERE owner = %s
-        AND NOT EXISTS (SELECT FROM pattern WHERE pattern.song = song.id)""",
+        AND NOT EXISTS (SELECT FROM pattern WHERE pattern.song = song.id)
+        AND NOT EXISTS (SELECT FROM recording WHERE recording.song = song.name)""",
         (owner,),
     )
 

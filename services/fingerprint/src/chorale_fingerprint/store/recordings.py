@@ -57,6 +57,8 @@ class Recording:
     labels: dict[str, str] = field(default_factory=dict)
     bpm: float = 0.0
     key: str = ""
+    song: uuid.UUID | None = None
+    """The song it is of, where another recording is of it too."""
     create_time: datetime | None = None
     """None until it is enrolled."""
     aliases: tuple[str, ...] = ()
@@ -133,12 +135,11 @@ class Store:
         self, owner: str, wanted: Filter, before: int | None, count: int
     ) -> list[Enrolled]:
         """The owner's recordings, newest first, from before a number on."""
-        if wanted.song:
-            return []  # songs are not grouped yet: no recording is of one
         query = f"""{_SELECT} WHERE owner = %(owner)s AND id < coalesce(%(before)s, {_ID_MAX})
             AND (%(audio)s = '' OR EXISTS (SELECT FROM copy WHERE copy.recording = recording.id
                 AND copy.audio = %(audio)s))
             AND (%(section)s = 0 OR section = %(section)s)
+            AND (%(song)s = '' OR 'songs/' || song = %(song)s)
             AND position(lower(%(text)s) IN lower(title || E'\n' || artist)) > 0
             ORDER BY id DESC LIMIT %(count)s"""
         values = {**vars(wanted), "owner": owner, "before": before, "count": count}
@@ -245,6 +246,7 @@ class Store:
             gone = "DELETE FROM recording WHERE id = %s RETURNING id"
             if await (await connection.execute(gone, (row["id"],))).fetchone() is None:
                 return False
+            await _drop_song(connection, owner, row["song"])
             codes = np.frombuffer(row["codes"], "<u4")
             await connection.execute(
                 "DELETE FROM posting WHERE shelf = %s AND code = ANY(%s) AND recording = %s",
@@ -259,15 +261,10 @@ class Store:
         return True
 
 
-_COLUMNS = ", ".join(
-    f"recording.{name}"
-    for name in (
-        "id name owner audio frame_count sample_rate_hz title artist section is_public labels"
-        " bpm key codes create_time"
-    ).split()
-)
-_SELECT = f"""SELECT {_COLUMNS}, ARRAY(SELECT DISTINCT other.audio FROM copy AS other
-    WHERE other.recording = recording.id AND other.audio <> recording.audio ORDER BY 1) AS aliases
+_SELECT = """SELECT recording.id, name, recording.owner, recording.audio, recording.frame_count,
+    sample_rate_hz, title, artist, section, is_public, labels, bpm, key, song, codes, create_time,
+    ARRAY(SELECT DISTINCT other.audio FROM copy AS other WHERE other.recording = recording.id
+        AND other.audio <> recording.audio ORDER BY 1) AS aliases
     FROM recording"""
 
 _INSERT = """
@@ -304,6 +301,16 @@ async def _public_shelf(connection: Connection) -> int:
     row = await (await connection.execute(query, (PUBLIC_SHELF_OWNER,))).fetchone()
     assert row is not None
     return int(row["id"])
+
+
+async def _drop_song(connection: Connection, owner: str, song: uuid.UUID | None) -> None:
+    """A song ends with the last recording or pattern of it."""
+    await connection.execute(
+        """DELETE FROM song WHERE owner = %(owner)s AND name = %(song)s
+        AND NOT EXISTS (SELECT FROM recording WHERE song = %(song)s)
+        AND NOT EXISTS (SELECT FROM pattern WHERE pattern.song = song.id)""",
+        {"owner": owner, "song": song},
+    )
 
 
 async def _add_copy(connection: Connection, owner: str, stretch: Stretch, recording: int) -> None:

@@ -5,29 +5,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from chorale_generation.mosaic.heard import (
+from chorale_generation.mosaic.asked import Wishes
+from chorale_generation.mosaic.counting import (
     ASSUMED_BPM,
     BEATS_PER_BAR,
-    Heard,
     bar_starts,
     folded,
     grid,
 )
+from chorale_generation.mosaic.heard import Heard
 from chorale_generation.mosaic.keys import Shifts, shifts
 
 _NATURAL_BPM = (70.0, 160.0)  # where a tempo of the engine's own choice lies
-
-
-@dataclass(frozen=True)
-class Wishes:
-    """What the caller asks of a mosaic. Zeros and empty text let the engine choose."""
-
-    influence: float = 0.5
-    rhythm_track: int = 0
-    bpm: float = 0.0
-    key: str = ""
-    crossfade_seconds: float = 0.02
-    section_bars: int = 4
 
 
 @dataclass(frozen=True)
@@ -72,7 +61,7 @@ def arranged(
     counted = folded(tracks[0], bpm), folded(tracks[1], bpm)
     return Arrangement(
         bpm=bpm,
-        shifts=shifts([track.key for track in tracks], gains.harmonic, wishes.key),
+        shifts=shifts([track.sure_key for track in tracks], gains.harmonic, wishes.key),
         gains=gains,
         rhythm_track=rhythm,
         sections=tuple(_sections(counted, bpm, wishes.section_bars, duration_seconds, draws)),
@@ -117,8 +106,10 @@ def _natural(bpm: float) -> float:
 
 
 def _rhythm_track(tracks: tuple[Heard, Heard]) -> int:
-    """The track whose beat is more even; the first where they are alike."""
-    one, other = (_evenness(track) for track in tracks)
+    """The track whose beat is surer and more even, and whose key is less so."""
+    one, other = (
+        _evenness(track) + track.bpm_confidence - track.key_confidence for track in tracks
+    )
     return 2 if other > one + 0.02 else 1
 
 

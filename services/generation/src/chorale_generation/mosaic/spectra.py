@@ -51,8 +51,9 @@ def laid(spectra: Spectra, length: int, frame_count: int) -> Samples:
         sound[at] += window.T
         weight[at] += shape**2
     middle = length // 2
-    sound = sound[middle:][:frame_count] / np.maximum(weight[middle:][:frame_count], 1e-3)[:, None]
-    return np.pad(sound, ((0, frame_count - len(sound)), (0, 0)))
+    made: Samples = sound[middle:][:frame_count]
+    made /= np.maximum(weight[middle:][:frame_count], np.float32(1e-3))[:, None]
+    return np.pad(made, ((0, frame_count - len(made)), (0, 0)))
 
 
 def centres(frame_count: int, length: int) -> npt.NDArray[np.int64]:

@@ -117,9 +117,10 @@ def strokes(
     mono = padded.mean(axis=1)
     made = np.zeros(((len(middles) + 1) * hop, sound.shape[1]), np.float32)
     shape, taken = hann(length)[:, None], int(wanted[0])
-    for number, start in enumerate(wanted.tolist()):
+    for number, belongs in enumerate(wanted.tolist()):
+        start = belongs
         if number and not near[number]:
-            start += _best(mono, taken + hop + pad, start + pad, length, search)
+            start += _best(mono, taken + hop + pad, belongs + pad, length, search)
         made[number * hop :][:length] += padded[start + pad :][:length] * shape
         taken = start
     return made[hop:][:count]

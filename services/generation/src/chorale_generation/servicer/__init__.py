@@ -1,35 +1,63 @@
 """The adapter: what GenerationService is asked."""
 
+from collections.abc import Mapping
+
 from chorale.generation.v1 import (
     generation_service_pb2,
     generation_service_pb2_grpc,
     models_pb2,
     tracks_pb2,
 )
+from chorale_audio.failures import AUDIO_ERRORS
+from chorale_audio.reader import AudioReader
 from chorale_runtime import caller, pages
 from chorale_runtime.calls import Context
 from chorale_runtime.errors import ErrorTable
+from chorale_runtime.operations import ERRORS as OPERATION_ERRORS
+from chorale_runtime.operations import Operations, Work
 from google.longrunning import operations_pb2
 from grpc import StatusCode
 
-from chorale_generation import engines, messages
+from chorale_generation import engines, messages, refusals
 from chorale_generation.engines import EngineNoncommercial, EngineUnavailable, EngineUnknown
-from chorale_generation.store import ModelNotFound, Store
+from chorale_generation.servicer.explain_calls import ExplainCalls
+from chorale_generation.servicer.mosaics import GENERATE, Planner
+from chorale_generation.servicer.stream_calls import StreamCalls
+from chorale_generation.store.models import ModelNotFound, Store
+from chorale_generation.store.pieces import Pieces
 
 ERRORS: ErrorTable = {
+    **OPERATION_ERRORS,
+    **AUDIO_ERRORS,
     EngineUnknown: (StatusCode.INVALID_ARGUMENT, "ENGINE_UNKNOWN"),
     EngineNoncommercial: (StatusCode.FAILED_PRECONDITION, "ENGINE_NONCOMMERCIAL"),
     EngineUnavailable: (StatusCode.FAILED_PRECONDITION, "ENGINE_UNAVAILABLE"),
     ModelNotFound: (StatusCode.NOT_FOUND, "MODEL_NOT_FOUND"),
-    pages.PageTokenInvalid: (StatusCode.INVALID_ARGUMENT, "PAGE_TOKEN_INVALID"),
+    refusals.TrackTooShort: (StatusCode.FAILED_PRECONDITION, "AUDIO_TOO_SHORT"),
+    refusals.TrackSilent: (StatusCode.FAILED_PRECONDITION, "AUDIO_SILENT"),
+    refusals.SettingUnsupported: (StatusCode.INVALID_ARGUMENT, "SETTING_UNSUPPORTED"),
+    refusals.OperationNotDone: (StatusCode.FAILED_PRECONDITION, "OPERATION_NOT_DONE"),
+    refusals.OperationUnfit: (StatusCode.INVALID_ARGUMENT, "OPERATION_UNFIT"),
 }
 
 
-class GenerationServicer(generation_service_pb2_grpc.GenerationServiceServicer):
+class GenerationServicer(
+    StreamCalls, ExplainCalls, generation_service_pb2_grpc.GenerationServiceServicer
+):
     """Answers GenerationService. Holds no music and no state of its own."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(
+        self,
+        store: Store,
+        planner: Planner,
+        operations: Operations,
+        works: Mapping[str, Work],
+        pieces: Pieces,
+        reader: AudioReader,
+    ) -> None:
+        self._store, self._planner = store, planner
+        self._operations, self._works = operations, works
+        self._pieces, self._reader = pieces, reader
 
     async def ListEngines(
         self, request: generation_service_pb2.ListEnginesRequest, _: Context
@@ -45,9 +73,18 @@ class GenerationServicer(generation_service_pb2_grpc.GenerationServiceServicer):
     async def GenerateFromTracks(
         self, request: tracks_pb2.GenerateFromTracksRequest, _: Context
     ) -> operations_pb2.Operation:
-        """Says why the engine cannot make one track of two: no engine of this build can."""
-        engine = engines.choose(engines.TWO_TRACKS, request.engine, request.commercial_only)
-        raise EngineUnavailable(engine.name, engines.REMEDY)
+        """Starts making one track of two, once all that can be known to be wrong is right."""
+        asked = await self._planner.making(request)
+        if request.validate_only:
+            done = operations_pb2.Operation(done=True)
+            done.response.Pack(tracks_pb2.GenerateFromTracksResponse(estimate=asked.estimate))
+            return done
+        return await self._operations.start(
+            self._works[GENERATE],
+            request,
+            request_id=request.request_id,
+            audio=list(dict.fromkeys((request.track_1.audio, request.track_2.audio))),
+        )
 
     async def ListModels(
         self, request: models_pb2.ListModelsRequest, _: Context

@@ -4,7 +4,7 @@ from chorale.engines.v1 import engine_pb2
 from chorale.generation.v1 import models_pb2
 
 from chorale_generation.engines import REMEDY, Engine
-from chorale_generation.store import Filter, Model
+from chorale_generation.store.models import Filter, Model
 
 _IS_BASE = {
     models_pb2.MODEL_KIND_UNSPECIFIED: None,
@@ -14,7 +14,7 @@ _IS_BASE = {
 
 
 def engine(value: Engine) -> engine_pb2.Engine:
-    """An engine as `ListEngines` tells it: with its licences, and that this build cannot run it."""
+    """An engine as `ListEngines` tells it: with its licences, and whether it can work here."""
     return engine_pb2.Engine(
         name=value.name,
         capability=value.capability,
@@ -22,8 +22,8 @@ def engine(value: Engine) -> engine_pb2.Engine:
         code_licence=value.code_licence,
         weights_licence=" AND ".join(dict.fromkeys(each.licence for each in value.weights)),
         commercial_use=not value.noncommercial_licence,
-        available=False,
-        remedy=REMEDY,
+        available=value.is_available,
+        remedy="" if value.is_available else REMEDY,
         devices=value.devices,
         is_default=value.is_default,
         description=value.description,

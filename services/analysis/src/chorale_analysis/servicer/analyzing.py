@@ -1,0 +1,167 @@
+"""Analyze: everything asked for as one operation, heard once; and its time line as files."""
+
+import time
+from collections.abc import AsyncIterator
+
+from chorale.analysis.v1 import timeline_pb2
+from chorale_runtime.calls import Context
+from chorale_runtime.operations import Job, Operations, Work
+from google.api import httpbody_pb2
+from google.longrunning import operations_pb2
+from google.protobuf import json_format
+
+from chorale_analysis import engines, exporting, messages, midi, musicxml
+from chorale_analysis.messages.timeline import sheet, timeline
+from chorale_analysis.servicer.done import done
+from chorale_analysis.servicer.kinds import KINDS, SERVICE
+from chorale_analysis.servicer.listening import Asked, Listening
+from chorale_analysis.sheet import OperationNotDone, OperationUnfit, Sheet
+
+ANALYZE = f"{SERVICE}/Analyze"
+_CHUNK_BYTES = 256 * 1024
+_FORMATS = timeline_pb2.TimelineFormat
+
+
+async def asked(listening: Listening, request: timeline_pb2.AnalyzeRequest) -> list[Asked]:
+    """What each feature of a request will need; a feature that nobody serves is refused."""
+    names = [timeline_pb2.Feature.Name(f).removeprefix("FEATURE_").lower() for f in
+             request.features] or list(KINDS)  # fmt: skip
+    chosen = {
+        timeline_pb2.Feature.Name(one.feature).removeprefix("FEATURE_").lower(): one.engine
+        for one in request.engines
+    }
+    source = await listening.source(request)
+    found = []
+    for name in names:
+        engine_name = chosen.get(name, request.engine)
+        if name not in KINDS:
+            raise engines.EngineUnknown(engine_name or engines.AUTO, name, "none")
+        kind = KINDS[name]
+        engine = engines.choose(kind.capability, engine_name, request.commercial_only)
+        settings = kind.settings(getattr(request, kind.field), engine)
+        listening.require_length(source, engine, kind)
+        found.append(Asked(kind, engine, engine_name, source, settings))
+    return found
+
+
+class AnalyzeCalls:
+    """Part of AnalysisService."""
+
+    _listening: Listening
+    _operations: Operations
+    _analyze: Work
+
+    async def Analyze(
+        self, request: timeline_pb2.AnalyzeRequest, _: Context
+    ) -> operations_pb2.Operation:
+        """Starts finding all that is asked for."""
+        wanted = await asked(self._listening, request)
+        if request.validate_only:
+            left = [one for one in wanted if await self._listening.kept(one) is None]
+            by = ",".join(dict.fromkeys(one.engine.name for one in wanted))
+            estimate = messages.estimate(by, sum(one.seconds for one in left), not left)
+            return done(timeline_pb2.AnalyzeResponse(estimate=estimate))
+        return await self._operations.start(
+            self._analyze, request, request_id=request.request_id, audio=[request.audio]
+        )
+
+    async def ExportTimeline(
+        self, request: timeline_pb2.ExportTimelineRequest, _: Context
+    ) -> AsyncIterator[httpbody_pb2.HttpBody]:
+        """Streams a time line as a file."""
+        answer = await self._analyzed(request.operation)
+        content_type, data = written(request, answer.timeline)
+        body = httpbody_pb2.HttpBody(content_type=content_type)
+        body.extensions.add().Pack(answer.provenance)
+        for start in range(0, max(1, len(data)), _CHUNK_BYTES):
+            body.data = data[start : start + _CHUNK_BYTES]
+            yield body
+            body = httpbody_pb2.HttpBody()
+
+    async def _analyzed(self, operation: str) -> timeline_pb2.AnalyzeResponse:
+        """What a finished `Analyze` found."""
+        record = await self._operations.find(operation)
+        if record.method != ANALYZE:
+            raise OperationUnfit(operation, record.method, "Analyze")
+        if not record.is_done:
+            raise OperationNotDone(operation, record.event.stage if record.event else "")
+        answer = timeline_pb2.AnalyzeResponse()
+        if not record.operation().response.Unpack(answer):
+            raise OperationUnfit(operation, record.method, "Analyze that succeeded")
+        return answer
+
+
+def work(listening: Listening, queue: str, timeout_seconds: float) -> Work:
+    """The long work behind Analyze."""
+
+    async def run(job: Job[timeline_pb2.AnalyzeRequest]) -> timeline_pb2.AnalyzeResponse:
+        started = time.monotonic()
+        wanted = await asked(listening, job.request)
+        answers = await listening.found(job, wanted)
+        response = timeline_pb2.AnalyzeResponse(
+            timeline=timeline(
+                wanted[0].source,
+                {one.kind.field: answers[one.kind.capability] for one in wanted},
+            )
+        )
+        made = response.provenance
+        made.engine_requested = job.request.engine or engines.AUTO
+        made.engine_used = ",".join(dict.fromkeys(one.engine.name for one in wanted))
+        made.engine_version = ",".join(dict.fromkeys(one.engine.version for one in wanted))
+        made.device = "cpu"
+        made.from_cache = all(answer.provenance.from_cache for answer in answers.values())
+        made.processing_time.FromMilliseconds(round((time.monotonic() - started) * 1000))
+        return response
+
+    return Work(
+        method=ANALYZE,
+        request=timeline_pb2.AnalyzeRequest,
+        response=timeline_pb2.AnalyzeResponse,
+        run=run,
+        queue=queue,
+        timeout_seconds=timeout_seconds,
+    )
+
+
+def written(
+    request: timeline_pb2.ExportTimelineRequest, line: timeline_pb2.Timeline
+) -> tuple[str, bytes]:
+    """The content type and bytes of a time line in a format."""
+    names = [timeline_pb2.Feature.Name(f).removeprefix("FEATURE_").lower() for f in
+             request.features]  # fmt: skip
+    found = sheet(line, names)
+    if request.simplified:
+        found = exporting.simplified(found)
+    if request.format == _FORMATS.TIMELINE_FORMAT_MIDI:
+        return "audio/midi", midi.midi(found, request.programs)
+    if request.format == _FORMATS.TIMELINE_FORMAT_MUSICXML:
+        return "application/vnd.recordare.musicxml+xml", musicxml.lead_sheet(found)
+    if request.format == _FORMATS.TIMELINE_FORMAT_JAMS:
+        made = {name: f"{p.engine_used}@{p.engine_version}" for name, p in line.provenance.items()}
+        return "application/vnd.jams+json", exporting.jams(found, made)
+    if request.format == _FORMATS.TIMELINE_FORMAT_JSON:
+        return "application/json", _json(line, names)
+    return _text(request.format, found)
+
+
+def _text(form: int, found: Sheet) -> tuple[str, bytes]:
+    """LAB, CSV or LRC: one file as it is, several as a zip."""
+    if form == _FORMATS.TIMELINE_FORMAT_LAB:
+        files, content_type = exporting.lab(found), "text/plain"
+    elif form == _FORMATS.TIMELINE_FORMAT_CSV:
+        files, content_type = exporting.tables(found), "text/csv"
+    else:
+        raise messages.SettingUnsupported("format", "lrc", "chorale", "all but lrc: no lyrics")
+    if len(files) == 1:
+        return content_type, next(iter(files.values()))
+    return "application/zip", exporting.packed(files)
+
+
+def _json(line: timeline_pb2.Timeline, names: list[str]) -> bytes:
+    told = timeline_pb2.Timeline()
+    told.CopyFrom(line)
+    if names:
+        for name in KINDS:
+            if name not in names:
+                told.ClearField(name)
+    return json_format.MessageToJson(told, indent=1).encode()

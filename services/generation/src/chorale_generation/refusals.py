@@ -1,0 +1,60 @@
+"""Why work cannot be done, as exceptions with fields."""
+
+
+class TrackTooShort(Exception):
+    """A track holds less than one window of this work."""
+
+    def __init__(self, audio: str, frame_count: int, minimum_frame_count: int) -> None:
+        super().__init__(audio, frame_count, minimum_frame_count)
+        self.audio = audio
+        self.frame_count, self.minimum_frame_count = frame_count, minimum_frame_count
+
+    def __str__(self) -> str:
+        return (
+            f"{self.frame_count} frames of {self.audio} were named;"
+            f" at least {self.minimum_frame_count} are needed."
+        )
+
+
+class TrackSilent(Exception):
+    """Nothing in a track rises above the gate."""
+
+    def __init__(self, audio: str, peak_dbfs: str) -> None:
+        super().__init__(audio, peak_dbfs)
+        self.audio, self.peak_dbfs = audio, peak_dbfs
+
+    def __str__(self) -> str:
+        return f"{self.audio} is silent: its greatest sample is {self.peak_dbfs} dBFS."
+
+
+class SettingUnsupported(Exception):
+    """The engine does not know a setting, or a value of it."""
+
+    def __init__(self, setting: str, value: str, known: str) -> None:
+        super().__init__(setting, value, known)
+        self.setting, self.value, self.known = setting, value, known
+
+    def __str__(self) -> str:
+        return f"{self.setting} cannot be {self.value}; {self.known} can."
+
+
+class OperationUnfit(Exception):
+    """The operation was started by another RPC, or did not succeed."""
+
+    def __init__(self, operation: str, method: str, needed: str) -> None:
+        super().__init__(operation, method, needed)
+        self.operation, self.method, self.needed = operation, method, needed
+
+    def __str__(self) -> str:
+        return f"{self.operation} was started by {self.method}; needed is {self.needed}."
+
+
+class OperationNotDone(Exception):
+    """The operation has not ended."""
+
+    def __init__(self, operation: str, stage: str) -> None:
+        super().__init__(operation, stage)
+        self.operation, self.stage = operation, stage
+
+    def __str__(self) -> str:
+        return f"{self.operation} has not ended; it is at {self.stage or 'its beginning'}."

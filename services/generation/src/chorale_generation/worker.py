@@ -1,0 +1,107 @@
+"""Music off the event loop: what runs in the process pool."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from chorale_audio.source import Source
+
+if TYPE_CHECKING:
+    from chorale_audio.pcm import Samples
+
+    from chorale_generation.mosaic.arrangement import Arrangement
+    from chorale_generation.mosaic.asked import Output, Wishes
+    from chorale_generation.mosaic.heard import Heard
+    from chorale_generation.mosaic.transfer import Transfer
+
+_CHUNK_FRAMES = 1 << 16
+
+# Music is imported where it runs: scipy takes longer to import than the service to start.
+
+
+@dataclass(frozen=True)
+class MadePiece:
+    """Final frames and those that fade into the next piece, as float32 bytes."""
+
+    frames: bytes
+    frame_count: int
+    tail: bytes
+    transfer: "Transfer"
+
+
+def warm() -> None:
+    """Imports what work will need."""
+    from chorale_generation.mosaic import section  # noqa: F401 - imported for its own sake
+
+
+def arrange(
+    tracks: "tuple[Heard, Heard]", wishes: "Wishes", output: "Output", seed: int
+) -> "Arrangement":
+    """Lays out a mosaic."""
+    from chorale_generation.mosaic.arrangement import arranged
+
+    return arranged(tracks, wishes, output.frame_count / output.sample_rate_hz, seed)
+
+
+def make_piece(
+    sources: tuple[Source, Source],
+    arrangement: "Arrangement",
+    number: int,
+    output: "Output",
+    tail: bytes,
+    seed: int,
+) -> MadePiece:
+    """Reads what section `number` is made of from object storage, and makes it."""
+    import numpy as np
+
+    from chorale_generation.mosaic.section import piece
+
+    def read(track: int, start_seconds: float, end_seconds: float) -> "Samples":
+        return _read(sources[track], start_seconds, end_seconds, output)
+
+    fading = np.frombuffer(tail, np.float32).reshape(-1, output.channel_count)
+    made = piece(arrangement, number, read, output, fading, seed)
+    return MadePiece(
+        made.frames.astype("<f4").tobytes(), len(made.frames), made.tail.tobytes(), made.transfer
+    )
+
+
+def write_wave(frames_path: str, output: "Output", path: str) -> None:
+    """Writes float32 frames that lie on the grid of the file, which loses nothing."""
+    import wave
+
+    import numpy as np
+
+    scale = 2.0 ** (output.bit_depth - 1)
+    with Path(frames_path).open("rb") as frames, wave.open(path, "wb") as file:
+        file.setnchannels(output.channel_count)
+        file.setsampwidth(output.bit_depth // 8)
+        file.setframerate(output.sample_rate_hz)
+        while data := frames.read(_CHUNK_FRAMES * 4 * output.channel_count):
+            steps = np.round(np.frombuffer(data, "<f4").astype(np.float64) * scale).astype("<i4")
+            low_bytes = steps.view(np.uint8).reshape(-1, 4)[:, : output.bit_depth // 8]
+            file.writeframesraw(low_bytes.tobytes())
+
+
+def _read(source: Source, start_seconds: float, end_seconds: float, output: "Output") -> "Samples":
+    """A stretch of a source in the format of the result; silence where there is none."""
+    import numpy as np
+    from chorale_audio.shaping import Shaper
+
+    rate_hz = output.sample_rate_hz
+    count = round((end_seconds - start_seconds) * rate_hz)
+    first = max(0, round(start_seconds * source.sample_rate_hz))
+    last = min(source.frame_count, round(end_seconds * source.sample_rate_hz))
+    sound = np.zeros((count, output.channel_count), np.float32)
+    if last <= first:
+        return sound
+    part = source.within(first, last - first)
+    shaper = Shaper(part, rate_hz, output.channel_count == 1)
+    blocks = [shaper.push(block) for block in part.blocks()]
+    found = np.concatenate([*blocks, shaper.finish()])
+    if found.shape[1] != output.channel_count:
+        found = np.repeat(found[:, :1], 2, axis=1) if found.shape[1] == 1 else found[:, :2]
+    at = max(0, round(-start_seconds * rate_hz))
+    taken = found[: max(0, count - at)]
+    sound[at : at + len(taken)] = taken
+    return sound

@@ -1,0 +1,67 @@
+"""A real generation service beside a real ingest, analysis and mastering."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+
+import chorale_analysis.app
+import chorale_analysis.settings
+import chorale_mastering.app
+import chorale_mastering.settings
+import grpc
+import pytest
+import pytest_asyncio
+from chorale.generation.v1 import generation_service_pb2_grpc
+from chorale_generation.app import build
+from chorale_generation.settings import Settings
+from chorale_mesh.objects import EmbeddedObjects
+from chorale_runtime.server import running
+from standing_ingest import Ingest, standing
+
+
+@pytest.fixture(scope="session")
+def ingest(
+    postgres_url: str, object_server: EmbeddedObjects, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Ingest]:
+    """One ingest for all tests of this service."""
+    with standing(postgres_url, object_server, tmp_path_factory.mktemp("ingest")) as ingest:
+        yield ingest
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def address(ingest: Ingest) -> AsyncIterator[str]:
+    """Where a generation service is served that stands beside all it calls."""
+    given = ingest.settings()
+    async with AsyncExitStack() as opened:
+        enter = opened.enter_async_context
+        analysis = await enter(
+            running(
+                chorale_analysis.settings.Settings(processes=1, **given),
+                chorale_analysis.app.build,
+            )
+        )
+        mastering = await enter(
+            running(
+                chorale_mastering.settings.Settings(processes=1, **given),
+                chorale_mastering.app.build,
+            )
+        )
+        settings = Settings(
+            processes=1,
+            analysis_address=analysis.address,
+            mastering_address=mastering.address,
+            **given,
+        )
+        yield (await enter(running(settings, build))).address
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def channel(address: str) -> AsyncIterator[grpc.aio.Channel]:
+    """A channel to that service."""
+    async with grpc.aio.insecure_channel(address) as channel:
+        yield channel
+
+
+@pytest.fixture(scope="session")
+def generation(channel: grpc.aio.Channel) -> generation_service_pb2_grpc.GenerationServiceStub:
+    """What calls that service."""
+    return generation_service_pb2_grpc.GenerationServiceStub(channel)
