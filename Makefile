@@ -8,7 +8,7 @@ SERVICES ?=
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test unit check fix protos lock docs bench fuzz clean
+.PHONY: help setup demo up test unit check fix protos lock docs bench bench-accuracy fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ docs: $(READY) ## write the generated parts of the documentation anew
 
 bench: $(READY) ## measure against the yardsticks of docs/benchmarks.md
 	@$(BIN)/python -m bench
+
+bench-accuracy: $(READY) ## how often degraded music is known again, beside Chromaprint
+	@$(BIN)/python -m bench fingerprint_accuracy
 
 fuzz: $(READY) ## 10,000 random requests per RPC (RPC=... for some, COUNT=... for fewer)
 	@$(BIN)/python -m pytest -n $(JOBS) tests/mesh/test_fuzz.py --fuzz-count $(or $(COUNT),10000)

@@ -59,7 +59,7 @@ def main(folders: list[str]) -> int:
 
 
 def _degraded(folder: Path) -> list[str]:
-    command = [sys.executable, TESTDATA / "tools/degrade.py", TESTDATA / "fp", folder]
+    command = [sys.executable, *map(str, (TESTDATA / "tools/degrade.py", TESTDATA / "fp", folder))]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return [str(folder)]
 

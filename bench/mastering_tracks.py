@@ -42,7 +42,9 @@ def main() -> int:
         print("NOT MEASURED: libebur128 is not installed (apt-get install libebur128-1)")
         return 0
     libebur128 = Libebur128(path)
-    off, off_ffmpeg, under, under_ffmpeg, coarse = [], [], [], [], []
+    off, under, under_ffmpeg = [], [], []
+    off_ffmpeg: list[float] = []
+    coarse: list[float] = []
     for track in tracks:
         sound, rate_hz = soundfile.read(track, dtype="float32", always_2d=True)
         found = ours(sound, rate_hz)

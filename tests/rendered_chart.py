@@ -48,3 +48,12 @@ def variables(deployment: Manifest) -> dict[str, str]:
     """The environment of a service's container."""
     container = deployment["spec"]["template"]["spec"]["containers"][0]
     return {row["name"]: row["value"] for row in container["env"]}
+
+
+def images(manifest: Manifest) -> list[str]:
+    """The images that the pods of a manifest are made of."""
+    pod = manifest.get("spec", {}).get("template", {}).get("spec", {})
+    if manifest["kind"] == "Pod":
+        pod = manifest["spec"]
+    containers = pod.get("containers", []) + pod.get("initContainers", [])
+    return [container["image"] for container in containers]

@@ -162,6 +162,7 @@ def test_the_demonstration_runs_and_leaves_one_page(
     steps = {step["step"]: step for step in told["steps"]}
     assert steps["Read back"]["result"].endswith("the same, every one")
     assert steps["Loudness"]["ok"], steps["Loudness"]
+    assert steps["Generation"]["ok"], steps["Generation"]
     assert re.match(r"-\d+\.\d LUFS", steps["Loudness"]["result"])
     assert steps["Mastering"]["result"].split(" -> ")[1].startswith("-14.0 LUFS, -1.")
     assert not [step for step in told["steps"] if step["result"].startswith("failed")]

@@ -167,3 +167,26 @@ def test_the_likeliest_path_is_found() -> None:
     path = decode(activation, np.arange(30, 101), np.zeros(71), 100.0)
     assert set(truth) <= set(path.beat_hops.tolist())
     assert np.median(path.periods) == 50
+
+
+def test_bars_begin_on_what_is_first() -> None:
+    """Chords that change every four clicks, or every three, make bars of four or three."""
+    for count, tonic in ((4, "C"), (3, "A")):
+        beats = signals.clicks(120, 24, rate_hz=RATE_HZ, first_seconds=0.0, accent_every=count)
+        music = signals.cadence(tonic, "major", 6, count * 0.5, RATE_HZ)
+        length = min(len(beats), len(music))
+        found = tracked((0.4 * beats[:length] + 0.6 * music[:length]).astype(np.float32))
+        assert found.meters[0].beats_per_bar == count
+        downbeats = np.array([beat.seconds for beat in found.beats if beat.position == 1])
+        away = np.abs(downbeats / (count * 0.5) - np.round(downbeats / (count * 0.5)))
+        assert np.median(away) < 0.05
+        assert sum(meter.probability for meter in found.meters) == pytest.approx(1.0)
+
+
+def test_only_bars_asked_for_are_thought_of() -> None:
+    """Bar lengths that the caller knows are the only ones."""
+    sound = clicks(120, 20.0)
+    settings = RhythmSettings(beats_per_bar=(5, 7))
+    found = track_beats(heard(sound), len(sound) / RATE_HZ, settings)
+    assert {meter.beats_per_bar for meter in found.meters} == {5, 7}
+    assert max(beat.position for beat in found.beats) == found.meters[0].beats_per_bar

@@ -19,6 +19,7 @@ from chorale.fingerprint.v1 import (
     fingerprint_service_pb2,
     listening_pb2,
     recordings_pb2,
+    similar_pb2,
 )
 from chorale.fingerprint.v1 import fingerprint_service_pb2 as service_pb2
 from chorale_client import AsyncChorale, ChoraleError, Patience
@@ -339,10 +340,24 @@ async def test_without_the_library_the_engine_says_what_to_run(
 
 async def test_what_is_not_served_yet_says_so(ada: AsyncChorale) -> None:
     """An RPC of a later build answers NOT_SERVED."""
+    asked = similar_pb2.ReindexPatternsRequest(
+        layout="layouts/drums/1", request_id=str(uuid.uuid4())
+    )
+    with pytest.raises(ChoraleError) as caught:
+        await ada.fingerprint.ReindexPatterns(asked)
+    assert caught.value.reason == "NOT_SERVED"
+
+
+async def test_acoustid_is_off_unless_configured(ada: AsyncChorale) -> None:
+    """Without a key the answer says which setting is missing; unknown recordings are unknown."""
+    asked = listening_pb2.LookUpAcoustIdRequest(chromaprint="AQAA", duration_seconds=10.0)
+    with pytest.raises(ChoraleError) as caught:
+        await ada.fingerprint.LookUpAcoustId(asked)
+    assert caught.value.reason == "PROVIDER_NOT_CONFIGURED"
     asked = listening_pb2.LookUpAcoustIdRequest(recording=f"recordings/{uuid.uuid4()}")
     with pytest.raises(ChoraleError) as caught:
         await ada.fingerprint.LookUpAcoustId(asked)
-    assert caught.value.reason == "NOT_SERVED"
+    assert caught.value.reason == "RECORDING_NOT_FOUND"
 
 
 async def test_page_tokens_of_engines_are_their_own(ada: AsyncChorale) -> None:

@@ -38,7 +38,8 @@ def _hits(query: Landmarks, references: dict[int, Landmarks]) -> Hits:
         for i, number in enumerate(kept.hashes.tolist())
         for q in asked.get(number, ())
     ]
-    return Hits(*(np.array(column, np.int64) for column in np.array(rows).reshape(-1, 5).T))
+    columns = np.array(rows, np.int64).reshape(-1, 5).T
+    return Hits(columns[0], *(each.astype(np.int32) for each in columns[1:]))
 
 
 def _placed(query: Peaks, reference: Peaks) -> Place | None:
@@ -47,18 +48,18 @@ def _placed(query: Peaks, reference: Peaks) -> Place | None:
     return max((each for each in found if each), key=lambda each: each.evidence, default=None)
 
 
-@pytest.mark.parametrize("block_frames", [1, 63, 64, 65, 8191, 1 << 20])
+@pytest.mark.parametrize("block_frames", [63, 64, 65, 8191, 1 << 20])
 def test_cutting_changes_no_peak(make_song: MakeSong, block_frames: int) -> None:
     """Peaks are the same, however the sound came."""
-    signal = make_song(1, 2.0 if block_frames == 1 else 8.0)
+    signal = make_song(1, 8.0)[: 3 * RATE_HZ]
     whole, cut = _peaks(signal), _peaks(signal, block_frames)
     assert whole.packed() == cut.packed()
-    assert len(whole) > 20
+    assert len(whole) > 10
 
 
 def test_long_sound_is_picked_as_one(make_song: MakeSong) -> None:
     """Past the chunks that peaks are picked in, every second has as many as before."""
-    song = np.tile(make_song(2, 10.0), 12)
+    song = np.tile(make_song(2, 10.0), 6)
     peaks = _peaks(song, 50_000)
     seconds = np.bincount((peaks.times / TIMES_PER_SECOND).astype(int))
     assert seconds[:-1].min() >= 8

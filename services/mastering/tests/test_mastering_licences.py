@@ -19,7 +19,7 @@ def test_no_package_of_the_service_is_gpl() -> None:
 
 def licences(name: str) -> str:
     """The licence by its expression, its classifiers and its first line, whichever there are."""
-    told = metadata.metadata(name)
-    classifiers = [text for text in told.get_all("Classifier", []) if text.startswith("License")]
-    words = [told.get("License-Expression", ""), (told.get("License") or "").partition("\n")[0]]
+    told = metadata.metadata(name).json
+    classifiers = [text for text in told.get("classifier", []) if text.startswith("License")]
+    words = [str(told.get("license_expression", "")), str(told.get("license", "")).split("\n")[0]]
     return "; ".join([*classifiers, *words])

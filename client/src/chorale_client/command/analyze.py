@@ -115,7 +115,7 @@ def _choose(request: "AnalyzeRequest", engines: tuple[str, ...]) -> None:
         if not is_one:
             request.engine = name
         elif feature in FEATURES:
-            request.engines.add(feature=f"FEATURE_{feature.upper()}", engine=name)  # type: ignore[arg-type]
+            request.engines.add(feature=f"FEATURE_{feature.upper()}", engine=name)
         else:
             raise click.UsageError(f"{feature!r} is no feature: {', '.join(FEATURES)} are.")
 

@@ -32,6 +32,7 @@ def _rows(audio: "Audio") -> list[tuple[str, str]]:
         ("file", f"{audio.file_name} ({naming.size(audio.size_bytes)})".strip()),
         ("format", " ".join(part for part in (audio.container, audio.codec) if part)),
         ("title", audio.title),
+        ("cover", audio.cover_type),
         ("tags", ", ".join(audio.tags)),
         *((f"file's {key}", value) for key, value in sorted(audio.embedded_tags.items())),
         ("loudness", _optional(audio, "integrated_lufs", "LUFS")),

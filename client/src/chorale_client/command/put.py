@@ -70,6 +70,7 @@ class Putting:
 @click.option("--tag", "tags", multiple=True, help="For people and filters. May be repeated.")
 @click.option("--file-name", default="", help="The name to remember, such as for stdin.")
 @click.option("--public", is_flag=True, help="Let everybody read it.")
+@click.option("--cover", is_flag=True, help="Keep the cover art in the file, too.")
 @click.option(
     "--request-id",
     default="",
@@ -93,6 +94,7 @@ def command(
     tags: tuple[str, ...],
     file_name: str,
     public: bool,
+    cover: bool,
     request_id: str,
     jobs: int,
     watch: bool,
@@ -118,6 +120,7 @@ def command(
         "title": title,
         "tags": tags,
         "privacy": PRIVACY_PUBLIC if public else None,
+        "keep_cover": cover,
         "request_id": request_id,
     }
     with session.chorale() as chorale:

@@ -10,9 +10,10 @@ from typing import TypeVar
 
 import numpy as np
 from chorale.analysis.v1 import beats_pb2, harmony_pb2
-from chorale.audio.v1.audio_pb2 import FrameSpan
+from chorale.audio.v1.audio_pb2 import Clip, FrameSpan
 from chorale.engines.v1.engine_pb2 import Engine, Provenance
 from chorale.fingerprint.v1 import recordings_pb2
+from chorale.generation.v1 import explain_pb2, tracks_pb2
 from chorale.mastering.v1 import loudness_pb2, master_pb2, report_pb2
 from chorale_client import ChoraleError
 from chorale_client.operations import AsyncOperation
@@ -20,13 +21,14 @@ from google.protobuf.message import Message
 
 from chorale_mesh.demo import drawing
 from chorale_mesh.demo.journey import Finding, Journey, Section
-from chorale_mesh.demo.song import quantized
+from chorale_mesh.demo.song import compose, quantized
 
 R = TypeVar("R", bound=Message)
 
 _CURVE_POINTS = 240
 # What a listener at a party would catch of the song.
 _EXCERPT_SECONDS = (4.0, 11.0)
+_OTHER_SEED = 7  # of the song that the first one is mixed with
 
 
 async def put_song(journey: Journey) -> Finding:
@@ -218,6 +220,38 @@ async def recognise(journey: Journey) -> Finding:
     )
 
 
+async def generate_track(journey: Journey) -> Finding:
+    """Makes one track of this song and of another one, and explains it."""
+    other = compose(_OTHER_SEED)
+    second = await journey.chorale.put(other.wav(), file_name="other.wav", title=other.title)
+    request = tracks_pb2.GenerateFromTracksRequest(
+        track_1=Clip(audio=journey.audio.name),
+        track_2=Clip(audio=second.name),
+        request_id=str(uuid.uuid4()),
+        seed=1,
+    )
+    generation = journey.chorale.generation
+    operation = await journey.chorale.start(
+        generation.GenerateFromTracks, request, tracks_pb2.GenerateFromTracksResponse
+    )
+    answer = await _followed(journey, "Generation", operation)
+    told = await generation.Explain(explain_pb2.ExplainRequest(operation=operation.name))
+    sound = b"".join([chunk async for chunk in journey.chorale.read_bytes(answer.audio)])
+    heard = answer.generation.adherence
+    return Finding(
+        facts=[
+            ("of", f"{journey.song.title}, {other.title}"),
+            ("tempo", f"{heard.found_bpm:.1f} BPM heard, {heard.wanted_bpm:.1f} meant"),
+            ("key", f"{heard.found_key} heard, {heard.wanted_key} meant"),
+            ("loudness", f"{heard.integrated_lufs:.1f} LUFS"),
+            ("why", told.text),
+            ("made by", _made_by(answer.provenance)),
+        ],
+        picture=_player(sound),
+        headline=f"{heard.found_bpm:.1f} BPM, {heard.found_key}, {heard.integrated_lufs:.1f} LUFS",
+    )
+
+
 SECTIONS = (
     Section("Upload", "ingest", put_song),
     Section("Read back", "ingest", read_song),
@@ -227,6 +261,7 @@ SECTIONS = (
     Section("Key", "analysis", detect_key),
     Section("Recognition", "fingerprint", recognise),
     Section("Mastering", "mastering", master_song),
+    Section("Generation", "generation", generate_track),
 )
 
 

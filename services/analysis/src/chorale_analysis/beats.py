@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from chorale_analysis.meter import find_bars
 from chorale_analysis.onsets import HOPS_PER_SECOND, Floats, Onsets
 from chorale_analysis.rhythm import NO_RHYTHM, Beat, Rhythm, RhythmSettings, Tempo
 from chorale_analysis.state_space import Integers, decode
@@ -52,7 +53,8 @@ def track_beats(onsets: Onsets, duration_seconds: float, settings: RhythmSetting
         return NO_RHYTHM
     seconds = (_refined(onsets.raw, hops) / HOPS_PER_SECOND) + _LATENCY_SECONDS
     sure = 1.0 / (1.0 + np.exp(-_ALIKENESS_SLOPE * (alike - _EVEN_ALIKENESS)))
-    return _rhythm(onsets, activation, hops, np.clip(seconds, 0.0, duration_seconds), float(sure))
+    seconds = np.clip(seconds, 0.0, duration_seconds)
+    return _rhythm(onsets, activation, hops, seconds, float(sure), settings.beats_per_bar)
 
 
 def alikeness(strength: Floats, hops: Integers) -> float:
@@ -69,21 +71,30 @@ def alikeness(strength: Floats, hops: Integers) -> float:
 
 
 def _rhythm(
-    onsets: Onsets, activation: Floats, hops: Integers, seconds: Floats, sure: float
+    onsets: Onsets,
+    activation: Floats,
+    hops: Integers,
+    seconds: Floats,
+    sure: float,
+    lengths: tuple[int, ...],
 ) -> Rhythm:
     intervals = np.diff(seconds)
     median = float(np.median(intervals))
     strengths = onsets.raw[hops] / onsets.raw[hops].max()
+    found = find_bars(onsets, seconds, lengths)
     return Rhythm(
         beats=tuple(
-            Beat(float(at), float(strength), float(sure * chance))
-            for at, strength, chance in zip(seconds, strengths, activation[hops], strict=True)
+            Beat(float(at), float(strength), float(sure * chance), place)
+            for at, strength, chance, place in zip(
+                seconds, strengths, activation[hops], found.positions, strict=True
+            )
         ),
         bpm=60.0 / median,
         bpm_confidence=sure,
         stability=float(np.clip(1.0 - intervals.std() / median, 0.0, 1.0)),
         candidates=tuple(_candidates(onsets.strength, median)),
         curve_bpm=tuple((60.0 / _local(intervals)).tolist()),
+        meters=found.meters,
     )
 
 

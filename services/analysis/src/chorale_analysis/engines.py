@@ -128,7 +128,7 @@ ENGINES = (
     Engine(
         name="chorale",
         capability=BEATS,
-        version="1",
+        version="2",
         description="Spectral and harmonic flux, decoded by a bar-pointer state space.",
         code_licence="Apache-2.0",
         is_default=True,

@@ -11,9 +11,11 @@ Floats = npt.NDArray[np.float64]
 
 HOP = 220
 HOPS_PER_SECOND = RATE_HZ / HOP
+CLASSES_PER_SECOND = HOPS_PER_SECOND / 2
 
 _MEL_WINDOW, _MEL_BANDS, _MEL_LAG = 2048, 120, 2
 _LOW_BANDS = 15  # of them, up to 500 Hz: where kick and bass are
+_DEEP_BANDS, _HIGH_BAND = 5, 80
 _CHROMA_WINDOW, _CHROMA_HOP, _CHROMA_LAG = 4096, 2 * HOP, 2
 _LOWEST_HERTZ, _HIGHEST_HERTZ = 30.0, 11000.0
 _MEL_GAIN, _CHROMA_GAIN = 1000.0, 100.0  # compression: log10(1 + gain x), x = 0.5 at full scale
@@ -31,6 +33,9 @@ class Onsets:
 
     strength: Floats
     raw: Floats  # at least 0, unnormalised
+    deep: Floats  # that below 150 Hz alone, where a kick drum is
+    high: Floats  # that above 4 kHz alone, where a snare's rattle and cymbals are
+    classes: Array  # (hops / 2, 12): pitch classes, compressed
 
 
 class OnsetListener:
@@ -47,6 +52,7 @@ class OnsetListener:
         self._classes = pitch_classes(_CHROMA_WINDOW)
         self._spectrum_flux = _Flux(_MEL_LAG, widen=True)
         self._harmony_flux = _Flux(_CHROMA_LAG, widen=False)
+        self._sounding: list[Array] = [np.zeros((0, 12), np.float32)]
 
     def push(self, block: Array) -> None:
         """Listens to the next mono block at `RATE_HZ`."""
@@ -66,13 +72,21 @@ class OnsetListener:
             np.zeros(len(spectrum)),
         )
         raw = _smooth(raw, _SMOOTH_HOPS)
-        return Onsets(strength=_standing_out(raw), raw=raw)
+        return Onsets(
+            strength=_standing_out(raw),
+            raw=raw,
+            deep=_smooth(np.concatenate(self._spectrum_flux.of_deep), _SMOOTH_HOPS),
+            high=_smooth(np.concatenate(self._spectrum_flux.of_high), _SMOOTH_HOPS),
+            classes=np.concatenate(self._sounding),
+        )
 
     def _hear(self, mel: list[Array], chroma: list[Array]) -> None:
         for spectra in mel:
             self._spectrum_flux.push(np.log10(1.0 + _MEL_GAIN * (spectra @ self._bands)))
         for spectra in chroma:
-            self._harmony_flux.push(np.log10(1.0 + _CHROMA_GAIN * (spectra @ self._classes)))
+            classes = np.log10(1.0 + _CHROMA_GAIN * (spectra @ self._classes))
+            self._sounding.append(classes)
+            self._harmony_flux.push(classes)
 
 
 class _Flux:
@@ -83,6 +97,8 @@ class _Flux:
         self._carried: Array | None = None
         self.of_all: list[Floats] = [np.zeros(0)]
         self.of_low: list[Floats] = [np.zeros(0)]
+        self.of_deep: list[Floats] = [np.zeros(0)]
+        self.of_high: list[Floats] = [np.zeros(0)]
 
     def push(self, bands: Array) -> None:
         if self._carried is None:  # before the start it was as it is at the start
@@ -95,6 +111,9 @@ class _Flux:
         rise = np.maximum(0.0, line[self._lag :] - before)
         self.of_all.append(rise.mean(axis=1, dtype=np.float64))
         self.of_low.append(rise[:, :_LOW_BANDS].mean(axis=1, dtype=np.float64))
+        if self._widen:
+            self.of_deep.append(rise[:, :_DEEP_BANDS].mean(axis=1, dtype=np.float64))
+            self.of_high.append(rise[:, _HIGH_BAND:].mean(axis=1, dtype=np.float64))
         self._carried = line[-self._lag :]
 
 

@@ -35,6 +35,8 @@ Line: TypeAlias = tuple[float, float, float]
 
 # Recordings and shifts that are looked at peak by peak, and the votes that takes.
 CANDIDATES_MAX, VOTES_MIN = 24, 2
+# Nor is what gets less than such a share of the most votes.
+_VOTES_SHARE = 8
 # Votes are counted in steps of so much time and pitch; half a step over, a second time.
 _VOTE_TIMES, _VOTE_PITCHES = 32 * TIMES_PER_HOP, 2
 # Further than this, in quarters of a semitone, no query is transposed.
@@ -54,6 +56,8 @@ _SEED_TIMES = 8 * TIMES_PER_SECOND
 _CHANCE_HOPS = (-331, -197, -137, -61, -23, 29, 67, 139, 211, 337)
 # Which share of found peaks still counts as agreement when a match is delimited.
 _AGREEMENT = 0.3
+# More evidence than this is beyond chance among any number of recordings.
+_PROVEN = 100.0
 # Fewer peaks than these, found or looked for, prove nothing.
 PEAKS_MIN, FOUND_MIN = 40, 12
 
@@ -146,7 +150,10 @@ def _candidate(hits: Hits, group: npt.NDArray[np.intp]) -> Candidate:
 def _spread(found: Sequence[Candidate]) -> list[Candidate]:
     """Keeps a few of each recording, so that one that repeats itself leaves room for others."""
     kept: list[Candidate] = []
+    least = len(found[0].times) // _VOTES_SHARE if found else 0
     for each in found:
+        if len(each.times) < least:
+            break
         if sum(other.recording == each.recording for other in kept) < 4:
             kept.append(each)
         if len(kept) == CANDIDATES_MAX:
@@ -160,11 +167,19 @@ def places(
     """Lays the query on every recording that was voted for; the best place in each."""
     found: dict[int, Place] = {}
     for candidate in voted:
-        placed = place(query, references[candidate.recording], candidate)
         best = found.get(candidate.recording)
+        if best is not None and best.evidence > _PROVEN and _lies_on(best, candidate):
+            continue
+        placed = place(query, references[candidate.recording], candidate)
         if placed is not None and (best is None or placed.evidence > best.evidence):
             found[candidate.recording] = placed
     return found
+
+
+def _lies_on(placed: Place, candidate: Candidate) -> bool:
+    """Whether votes point where the query was laid already."""
+    away = candidate.times - placed.start - placed.ratio * candidate.query_times
+    return bool(np.median(np.abs(away)) < _NEAR_TIMES[0])
 
 
 def place(query: Peaks, reference: Peaks, candidate: Candidate) -> Place | None:

@@ -8,6 +8,7 @@ from importlib import resources
 from chorale.generation.v1 import (
     generation_service_pb2,
     generation_service_pb2_grpc,
+    models_pb2,
     tracks_pb2,
 )
 from chorale.ingest.v1 import ingest_service_pb2_grpc
@@ -22,11 +23,16 @@ from chorale_runtime.processes import Processes
 
 from chorale_generation import worker
 from chorale_generation.servicer import ERRORS, GenerationServicer
+from chorale_generation.servicer.cascades import CascadeWorks
 from chorale_generation.servicer.hearing import Hearing
-from chorale_generation.servicer.mosaics import GENERATE, MosaicWorks, Planner
+from chorale_generation.servicer.importing import IMPORT, ImportWorks
+from chorale_generation.servicer.mosaics import GENERATE, MosaicWorks
+from chorale_generation.servicer.planning import Planner
 from chorale_generation.settings import Settings
+from chorale_generation.store.model_uploads import ModelUploads
 from chorale_generation.store.models import Store
 from chorale_generation.store.pieces import Pieces
+from chorale_generation.store.registry import Registry
 from chorale_generation.store.shelf import Shelf
 
 NAME = "generation"
@@ -52,7 +58,12 @@ async def build(settings: Settings) -> AsyncIterator[App]:
         reader = AudioReader(ingest, objects, Bucket.of(settings))
         shelf, pieces = Shelf(ingest), Pieces(database, objects)
         planner = Planner(reader, shelf)
-        mosaics = MosaicWorks(planner, reader, hearing, pieces, shelf, settings.scratch_directory)
+        models, scratch = Store(database), settings.scratch_directory
+        cascades = CascadeWorks(models, objects, pieces, shelf, scratch)
+        mosaics = MosaicWorks(planner, reader, hearing, pieces, shelf, cascades, scratch)
+        registry = Registry(database, models)
+        uploads = ModelUploads(database, objects, settings.model_upload_bytes_max)
+        imports = ImportWorks(uploads, registry, objects, scratch)
         works = {
             GENERATE: Work(
                 method=GENERATE,
@@ -61,7 +72,15 @@ async def build(settings: Settings) -> AsyncIterator[App]:
                 run=mosaics.generate,
                 queue="generation.cpu",
                 timeout_seconds=settings.generate_timeout_seconds,
-            )
+            ),
+            IMPORT: Work(
+                method=IMPORT,
+                request=models_pb2.ImportModelRequest,
+                response=models_pb2.ImportModelResponse,
+                run=imports.import_model,
+                queue="generation.cpu",
+                timeout_seconds=settings.import_timeout_seconds,
+            ),
         }
         operations = await enter(
             Operations.open(
@@ -74,7 +93,9 @@ async def build(settings: Settings) -> AsyncIterator[App]:
                 purge=pieces.forget,
             )
         )
-        servicer = GenerationServicer(Store(database), planner, operations, works, pieces, reader)
+        servicer = GenerationServicer(
+            models, planner, operations, works, pieces, reader, uploads, registry, cascades
+        )
         yield App(
             name=NAME,
             services=[

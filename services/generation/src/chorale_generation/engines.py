@@ -12,6 +12,8 @@ TWO_TRACKS, PROMPT, VOCALS, EXPLAIN = "two_tracks", "prompt", "vocals", "explain
 
 NONCOMMERCIAL = "CC-BY-NC-4.0"
 
+CASCADE = "encodec-cascade"
+
 REMEDY = "None yet: this build cannot run it."
 
 
@@ -71,7 +73,8 @@ class Engine:
     weights: tuple[Weights, ...] = ()
     devices: tuple[str, ...] = ("cpu", "cuda")
     is_default: bool = False
-    is_available: bool = False
+    is_available: bool = False  # whether this build can run it, given its weights
+    remedy: str = ""  # where weights are missing
 
     @property
     def noncommercial_licence(self) -> str:
@@ -119,9 +122,9 @@ ENGINES = (
         is_available=True,
     ),
     Engine(
-        name="encodec-cascade",
+        name=CASCADE,
         capability=TWO_TRACKS,
-        version="0",
+        version="1",
         # The package encodec 0.1.1 carries this licence for its code.
         code_licence=f"Apache-2.0 AND {NONCOMMERCIAL}",
         description=(
@@ -132,6 +135,9 @@ ENGINES = (
             Weights("models/encodec-24khz", NONCOMMERCIAL),
             Weights("models/cascade", "Apache-2.0"),
         ),
+        devices=("cpu",),
+        is_available=True,
+        remedy="Import models/encodec-24khz and models/cascade by ImportModel.",
     ),
     _musicgen("medium", "1.5 billion parameters", is_default=True),
     _musicgen("small", "300 million parameters"),

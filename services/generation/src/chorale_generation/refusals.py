@@ -58,3 +58,25 @@ class OperationNotDone(Exception):
 
     def __str__(self) -> str:
         return f"{self.operation} has not ended; it is at {self.stage or 'its beginning'}."
+
+
+class StreamOutOfOrder(Exception):
+    """A message of a stream comes in the wrong order."""
+
+    def __init__(self, needed: str) -> None:
+        super().__init__(needed)
+        self.needed = needed
+
+    def __str__(self) -> str:
+        return f"The stream needs {self.needed}."
+
+
+class WeightsMissing(Exception):
+    """The engine has no weights here."""
+
+    def __init__(self, engine: str, model: str, remedy: str) -> None:
+        super().__init__(engine, model, remedy)
+        self.engine, self.model, self.remedy = engine, model, remedy
+
+    def __str__(self) -> str:
+        return f"The engine {self.engine} needs {self.model}, which is not registered for you."

@@ -33,6 +33,20 @@ class Settings(ServerSettings):
         minimum=1,
         maximum=86_400,
     )
+    import_timeout_seconds: float = setting(
+        1800.0,
+        help="The longest that taking in one model may take.",
+        unit="seconds",
+        minimum=1,
+        maximum=86_400,
+    )
+    model_upload_bytes_max: int = setting(
+        8 << 30,
+        help="Bytes of models that one owner may have on their way in.",
+        unit="bytes",
+        minimum=1,
+        maximum=1 << 50,
+    )
     scratch_directory: str = setting(
         "", help="Where files lie until they are stored. Empty: the system's temporary directory."
     )

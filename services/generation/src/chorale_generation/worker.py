@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 from chorale_audio.source import Source
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from chorale_audio.pcm import Samples
 
+    from chorale_generation.cascade.asked import CascadeWishes, ModelPath
     from chorale_generation.mosaic.arrangement import Arrangement
     from chorale_generation.mosaic.asked import Output, Wishes
     from chorale_generation.mosaic.heard import Heard
@@ -64,6 +67,62 @@ def make_piece(
     return MadePiece(
         made.frames.astype("<f4").tobytes(), len(made.frames), made.tail.tobytes(), made.transfer
     )
+
+
+@dataclass(frozen=True)
+class MadeCascade:
+    """All frames, as float32 bytes, and what had to give or was taken out."""
+
+    frames: bytes
+    frame_count: int
+    concessions: tuple[str, ...]
+    notches_hz: tuple[float, ...]
+
+
+def make_cascade(
+    sources: tuple[Source, Source],
+    files: "tuple[ModelPath, ModelPath]",
+    wishes: "CascadeWishes",
+    output: "Output",
+    loudness_lufs: float | None,
+    seed: int,
+    *,
+    progress: "Callable[[str, float], None]",
+) -> MadeCascade:
+    """Puts two tracks through the codec and the cascade, in a process of the pool."""
+    import numpy as np
+    import torch
+
+    from chorale_generation.cascade.making import loaded, make
+    from chorale_generation.mosaic.loudness import levelled
+    from chorale_generation.mosaic.section import CEILING_DBTP, quantised
+
+    torch.set_num_threads(1)
+    seconds = output.frame_count / output.sample_rate_hz
+    progress("reading", 0.1)
+    one, other = (_read(source, 0.0, seconds, output)[:, 0] for source in sources)
+    made = make(
+        loaded(*files),
+        one,
+        other,
+        wishes,
+        lambda stage, share: progress(stage, 0.2 + 0.65 * share),
+    )
+    sound = made.sound[:, None]
+    if loudness_lufs is not None:
+        sound = levelled(sound, slice(None), output.sample_rate_hz, loudness_lufs, CEILING_DBTP)
+    frames = quantised(sound, output.bit_depth, np.random.default_rng(seed))
+    return MadeCascade(
+        frames.astype("<f4").tobytes(), len(frames), made.concessions, made.notches_hz
+    )
+
+
+def check_model(files: list[tuple[str, str]], engine: str, model: str) -> None:
+    """Reads files of a model, each a path and a name; raises what is wrong with them."""
+    from chorale_generation.checking import check
+
+    for path, name in files:
+        check(path, name, engine, model)
 
 
 def write_wave(frames_path: str, output: "Output", path: str) -> None:

@@ -20,6 +20,7 @@ from chorale_ingest.servicer.making import Makers
 from chorale_ingest.settings import Settings
 from chorale_ingest.store.casting import Caster
 from chorale_ingest.store.catalogue import Catalogue
+from chorale_ingest.store.covering import Coverer
 from chorale_ingest.store.cutting import Cutter
 from chorale_ingest.store.downloads import Downloads
 from chorale_ingest.store.exporting import Exporter
@@ -57,7 +58,8 @@ async def build(settings: Settings) -> AsyncIterator[App]:
         uploads = Uploads(database, objects, settings.upload_lifetime_seconds)
         staging = Staging(objects, uploads, settings.part_bytes, settings.buffer_bytes)
         stack.push_async_callback(staging.settle)
-        finisher = Finisher(objects, uploads, staging, catalogue, decoders)
+        coverer = Coverer(objects, _encoders(settings, decoders, settings.decode_count))
+        finisher = Finisher(objects, uploads, staging, catalogue, decoders, coverer)
         reader = Reader(objects)
         receiver = Receiver(uploads, staging, catalogue, finisher)
         caster = Caster(reader, _encoders(settings, decoders, settings.decode_count))

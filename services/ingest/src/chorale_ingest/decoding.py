@@ -33,7 +33,7 @@ TAG_COUNT_MAX = 64
 TAG_CHARACTERS_MAX = 500
 RATE_MIN_HZ, RATE_MAX_HZ = 8000, 192_000
 CHANNEL_COUNT_MAX = 8
-BATCH_FRAMES = 1 << 14  # decoders give about a thousand frames at a time: convert them together
+BATCH_FRAMES = 1 << 16  # decoders give about a thousand frames at a time: convert them together
 READ_BYTES = 1 << 16
 # A file that goes wrong this often without a frame in between is noise, not a damaged song.
 BAD_PACKETS_MAX = 1000
@@ -66,7 +66,7 @@ class Decoding:
         self._limit_seconds = limit_seconds
         self._found = sniffing.media_type(file.read(sniffing.HEAD_BYTES))
         file.seek(0)
-        self._container = self._opened(file)
+        self._container = opened(file, self._found)
         self._stream = self._chosen()
         self._shape: tuple[str, int, int] | None = None  # format, channels, rate of the first frame
         self._overview = overview.Building()
@@ -126,23 +126,6 @@ class Decoding:
             tags=_tags(self._container.metadata, self._stream.metadata),
             warnings=tuple(self._warnings),
         )
-
-    def _opened(self, file: SeekableFile) -> Any:
-        options = {
-            "format_whitelist": DEMUXERS,
-            "codec_whitelist": DECODERS,
-            "protocol_whitelist": "",
-            "max_streams": str(STREAM_COUNT_MAX),
-            "max_size": "32768",  # wav: its own choice of 4096 bytes per packet is slow
-            # wav: it looks for DTS in PCM. Four packets took longer than half a minute of sound.
-            "max_probe_packets": "1",
-        }
-        try:
-            return av.open(
-                file, "r", options=options, metadata_errors="replace", buffer_size=READ_BYTES
-            )
-        except (FFmpegError, OSError, ValueError, IndexError) as error:
-            raise Undecodable(self._found, _reason(error)) from error
 
     def _chosen(self) -> Any:
         # The whitelist given to the demuxer does not bind the decoders opened here.
@@ -252,6 +235,25 @@ class Decoding:
 
     def _peak(self) -> float:
         return float(np.maximum(abs(self._overview.least), abs(self._overview.greatest)))
+
+
+def opened(file: SeekableFile, found: str) -> Any:
+    """Open a file by the demuxers that are known here; `found` is what it looks like."""
+    options = {
+        "format_whitelist": DEMUXERS,
+        "codec_whitelist": DECODERS,
+        "protocol_whitelist": "",
+        "max_streams": str(STREAM_COUNT_MAX),
+        "max_size": "32768",  # wav: its own choice of 4096 bytes per packet is slow
+        # wav: it looks for DTS in PCM. Four packets took longer than half a minute of sound.
+        "max_probe_packets": "1",
+    }
+    try:
+        return av.open(
+            file, "r", options=options, metadata_errors="replace", buffer_size=READ_BYTES
+        )
+    except (FFmpegError, OSError, ValueError, IndexError) as error:
+        raise Undecodable(found, _reason(error)) from error
 
 
 def _interleaved(frame: Any, channel_count: int) -> Samples:

@@ -69,6 +69,11 @@ class Order:
     """Per channel; 0 where the codec takes what it needs."""
 
 
+# What reads the cover out of a file: one message, and no sound at all.
+COVER = Order("cover", "cover", 44_100, Layout(Encoding.S16LE, 1), 0, False, 0)
+COVER_TYPES = ("image/jpeg", "image/png")
+
+
 def cast(sound: Sound, form: Form, sample_rate_hz: int = 0) -> Cast:
     """Settle rate, channels and bits; 0 asks for the rate as stored."""
     rate = _rate(form, sample_rate_hz or sound.sample_rate_hz)

@@ -76,6 +76,7 @@ def details(file_name: str, told: upload_pb2.AudioDetails, tier: Tier, method: s
         title=plain(told.title),
         tags=unique(told.tags),
         is_private=is_private(told.privacy, tier, method),
+        keep_cover=told.keep_cover,
     )
 
 
@@ -139,6 +140,7 @@ def audio(entry: Entry, for_service: bool) -> audio_pb2.Audio:
         create_time=_timestamp(entry.create_time),
         parents=[audio_name(parent) for parent in entry.parents],
         warnings=sound.warnings,
+        cover_type=entry.cover_type,
     )
     if sound.sample_peak > 0:
         told.sample_peak_dbfs = 20 * math.log10(sound.sample_peak)

@@ -82,7 +82,7 @@ def signal(samples: Samples) -> Signal:
     """Convert canonical samples to a float32 signal."""
     if samples.dtype.kind == "f":
         return samples.astype(np.float32, copy=False)
-    return samples.astype(np.float32) * np.float32(1.0 / FULL_SCALE_S16)
+    return np.multiply(samples, np.float32(1.0 / FULL_SCALE_S16), dtype=np.float32)
 
 
 def with_channels(samples: Signal, channel_count: int) -> Signal:

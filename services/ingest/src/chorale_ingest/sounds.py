@@ -21,6 +21,18 @@ class AudioNotFound(Exception):
         return f"You have no audio {self.audio}. Upload it, or ask its owner to make it public."
 
 
+class CoverNotFound(Exception):
+    """No cover was kept with this audio."""
+
+    def __init__(self, audio: str) -> None:
+        super().__init__(audio)
+        self.audio = audio
+        self.missing = f"{audio} cover"
+
+    def __str__(self) -> str:
+        return f"No cover is kept with {self.audio}. Upload its file with keep_cover."
+
+
 class AudioExists(Exception):
     """The caller already has this audio."""
 
@@ -85,6 +97,8 @@ class Entry:
     sequence: int
     parent_start_frame: int | None = None
     parent_frame_count: int | None = None
+    cover_type: str = ""
+    """Media type of the cover that this owner keeps; empty: none."""
 
     @property
     def name(self) -> str:
@@ -106,6 +120,7 @@ class Claim:
     parent_start_frame: int | None = None
     """Where it lies in its only parent, if it was cut out."""
     parent_frame_count: int | None = None
+    cover_type: str = ""
 
 
 @dataclass(frozen=True)
@@ -150,6 +165,11 @@ def pcm_key(sha256: str) -> str:
 def overview_key(sha256: str) -> str:
     """Where the waveform overview lies."""
     return f"overview/{sha256}"
+
+
+def cover_key(sha256: str) -> str:
+    """Where the cover lies, if somebody keeps it."""
+    return f"cover/{sha256}"
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,6 @@ _BPM_LEAST, _BPM_MOST = 20.0, 400.0
 
 def rhythm_settings(message: beats_pb2.BeatSettings, by: Engine) -> RhythmSettings:
     """Settings with defaults filled in; raises `SettingUnsupported`."""
-    if message.beats_per_bar and by.name == "chorale":
-        found = ",".join(map(str, message.beats_per_bar))
-        raise SettingUnsupported("beats_per_bar", found, by.name, "empty")
     if message.local_meter:
         raise SettingUnsupported("local_meter", "true", by.name, "false")
     usual = RhythmSettings()

@@ -4,6 +4,7 @@ from chorale.engines.v1 import engine_pb2
 from chorale.generation.v1 import models_pb2
 
 from chorale_generation.engines import REMEDY, Engine
+from chorale_generation.store.model_uploads import ModelUpload
 from chorale_generation.store.models import Filter, Model
 
 _IS_BASE = {
@@ -13,7 +14,7 @@ _IS_BASE = {
 }
 
 
-def engine(value: Engine) -> engine_pb2.Engine:
+def engine(value: Engine, available: bool) -> engine_pb2.Engine:
     """An engine as `ListEngines` tells it: with its licences, and whether it can work here."""
     return engine_pb2.Engine(
         name=value.name,
@@ -22,8 +23,8 @@ def engine(value: Engine) -> engine_pb2.Engine:
         code_licence=value.code_licence,
         weights_licence=" AND ".join(dict.fromkeys(each.licence for each in value.weights)),
         commercial_use=not value.noncommercial_licence,
-        available=value.is_available,
-        remedy="" if value.is_available else REMEDY,
+        available=available,
+        remedy="" if available else value.remedy or REMEDY,
         devices=value.devices,
         is_default=value.is_default,
         description=value.description,
@@ -67,4 +68,16 @@ def model(value: Model) -> models_pb2.Model:
     if value.provenance is not None:
         message.provenance.ParseFromString(value.provenance)
     message.create_time.FromDatetime(value.create_time)
+    return message
+
+
+def upload(value: ModelUpload) -> models_pb2.ModelUpload:
+    """How an upload stands."""
+    message = models_pb2.ModelUpload(
+        name=value.name,
+        committed_bytes=value.committed_bytes,
+        size_bytes=value.size_bytes,
+        finished=value.finished,
+    )
+    message.expire_time.FromDatetime(value.expire_time)
     return message

@@ -8,6 +8,7 @@ from chorale.audio.v1 import audio_pb2
 from chorale.engines.v1 import engine_pb2
 from chorale.generation.v1 import outputs_pb2, tracks_pb2
 
+from chorale_generation.cascade.asked import BANDWIDTHS_KBPS, CascadeWishes
 from chorale_generation.engines import AUTO, Engine
 from chorale_generation.mosaic.asked import Output, Wishes
 from chorale_generation.mosaic.heard import Heard, Outcome
@@ -39,6 +40,31 @@ def wishes(message: tracks_pb2.MosaicSettings) -> Wishes:
     )
 
 
+def cascade_wishes(message: tracks_pb2.CascadeSettings) -> CascadeWishes:
+    """What is asked of the cascade; raises `SettingUnsupported`."""
+    bandwidth = message.bandwidth_kbps or 6.0
+    if bandwidth not in BANDWIDTHS_KBPS:
+        known = ", ".join(f"{each:g}" for each in BANDWIDTHS_KBPS)
+        raise SettingUnsupported("cascade.bandwidth_kbps", f"{bandwidth:g}", known)
+    if message.HasField("complementary_masks"):
+        raise SettingUnsupported("cascade.complementary_masks", "set", "unset")
+    return CascadeWishes(
+        stage_count=message.stage_count,
+        bandwidth_kbps=bandwidth,
+        overlap=message.overlap if message.HasField("overlap") else 0.25,
+        match_level=not message.HasField("match_level") or message.match_level,
+        notch_outliers=not message.HasField("notch_outliers") or message.notch_outliers,
+    )
+
+
+def require_codec_format(message: outputs_pb2.OutputSettings) -> None:
+    """Raises `SettingUnsupported` for what the codec does not make."""
+    if message.sample_rate_hz not in (0, DEFAULT_RATE_HZ):
+        raise SettingUnsupported("output.sample_rate_hz", str(message.sample_rate_hz), "24000")
+    if message.channel_count == 2:
+        raise SettingUnsupported("output.channel_count", "2", "1")
+
+
 def output(message: outputs_pb2.OutputSettings) -> Output:
     """How to write what is made; raises `SettingUnsupported`."""
     _require("output.duration_seconds", message.duration_seconds, (1.0, 600.0))
@@ -68,6 +94,23 @@ def said(wished: Wishes, made: Output, seed: int) -> dict[str, str]:
         "output.sample_rate_hz": str(made.sample_rate_hz),
         "output.channel_count": str(made.channel_count),
         "output.loudness_lufs": f"{made.loudness_lufs:g}",
+        "output.bit_depth": str(made.bit_depth),
+    }
+
+
+def cascade_said(
+    wished: CascadeWishes, made: Output, seed: int, notches_hz: Sequence[float]
+) -> dict[str, str]:
+    """Every setting of the cascade as it is in force, and what was taken out."""
+    return {
+        "seed": str(seed),
+        "cascade.stage_count": str(wished.stage_count or "all"),
+        "cascade.bandwidth_kbps": f"{wished.bandwidth_kbps:g}",
+        "cascade.overlap": f"{wished.overlap:g}",
+        "cascade.match_level": str(wished.match_level).lower(),
+        "cascade.notch_outliers": str(wished.notch_outliers).lower(),
+        "result.notches_hz": " ".join(f"{each:.0f}" for each in notches_hz),
+        "output.duration_seconds": f"{made.frame_count / made.sample_rate_hz:g}",
         "output.bit_depth": str(made.bit_depth),
     }
 

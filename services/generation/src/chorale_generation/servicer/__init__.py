@@ -18,13 +18,19 @@ from chorale_runtime.operations import Operations, Work
 from google.longrunning import operations_pb2
 from grpc import StatusCode
 
-from chorale_generation import engines, messages, refusals
+from chorale_generation import checkpoints, engines, messages, refusals
 from chorale_generation.engines import EngineNoncommercial, EngineUnavailable, EngineUnknown
+from chorale_generation.servicer.cascades import CascadeWorks
 from chorale_generation.servicer.explain_calls import ExplainCalls
-from chorale_generation.servicer.mosaics import GENERATE, Planner
+from chorale_generation.servicer.model_calls import ModelCalls
+from chorale_generation.servicer.mosaics import GENERATE
+from chorale_generation.servicer.planning import Planner
 from chorale_generation.servicer.stream_calls import StreamCalls
+from chorale_generation.store import model_uploads
+from chorale_generation.store.model_uploads import ModelUploads
 from chorale_generation.store.models import ModelNotFound, Store
 from chorale_generation.store.pieces import Pieces
+from chorale_generation.store.registry import ModelExists, ModelInUse, Registry
 
 ERRORS: ErrorTable = {
     **OPERATION_ERRORS,
@@ -32,7 +38,20 @@ ERRORS: ErrorTable = {
     EngineUnknown: (StatusCode.INVALID_ARGUMENT, "ENGINE_UNKNOWN"),
     EngineNoncommercial: (StatusCode.FAILED_PRECONDITION, "ENGINE_NONCOMMERCIAL"),
     EngineUnavailable: (StatusCode.FAILED_PRECONDITION, "ENGINE_UNAVAILABLE"),
+    ModelExists: (StatusCode.ALREADY_EXISTS, "MODEL_EXISTS"),
+    ModelInUse: (StatusCode.FAILED_PRECONDITION, "MODEL_IN_USE"),
+    checkpoints.CheckpointRefused: (StatusCode.INVALID_ARGUMENT, "MODEL_REFUSED"),
+    checkpoints.NotTrained: (StatusCode.FAILED_PRECONDITION, "NOT_TRAINED"),
+    model_uploads.UploadNotFound: (StatusCode.NOT_FOUND, "UPLOAD_NOT_FOUND"),
+    model_uploads.UploadGap: (StatusCode.OUT_OF_RANGE, "UPLOAD_GAP"),
+    model_uploads.UploadContended: (StatusCode.ABORTED, "UPLOAD_CONTENDED"),
+    model_uploads.UploadSizeMismatch: (StatusCode.FAILED_PRECONDITION, "UPLOAD_SIZE_MISMATCH"),
+    model_uploads.ChecksumMismatch: (StatusCode.DATA_LOSS, "CHECKSUM_MISMATCH"),
+    model_uploads.UploadRequestReused: (StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED"),
+    model_uploads.UploadsFull: (StatusCode.RESOURCE_EXHAUSTED, "QUOTA_EXCEEDED"),
+    refusals.StreamOutOfOrder: (StatusCode.INVALID_ARGUMENT, "STREAM_OUT_OF_ORDER"),
     ModelNotFound: (StatusCode.NOT_FOUND, "MODEL_NOT_FOUND"),
+    refusals.WeightsMissing: (StatusCode.FAILED_PRECONDITION, "WEIGHTS_MISSING"),
     refusals.TrackTooShort: (StatusCode.FAILED_PRECONDITION, "AUDIO_TOO_SHORT"),
     refusals.TrackSilent: (StatusCode.FAILED_PRECONDITION, "AUDIO_SILENT"),
     refusals.SettingUnsupported: (StatusCode.INVALID_ARGUMENT, "SETTING_UNSUPPORTED"),
@@ -42,7 +61,7 @@ ERRORS: ErrorTable = {
 
 
 class GenerationServicer(
-    StreamCalls, ExplainCalls, generation_service_pb2_grpc.GenerationServiceServicer
+    StreamCalls, ExplainCalls, ModelCalls, generation_service_pb2_grpc.GenerationServiceServicer
 ):
     """Answers GenerationService. Holds no music and no state of its own."""
 
@@ -54,10 +73,14 @@ class GenerationServicer(
         works: Mapping[str, Work],
         pieces: Pieces,
         reader: AudioReader,
+        uploads: ModelUploads,
+        registry: Registry,
+        cascades: CascadeWorks,
     ) -> None:
         self._store, self._planner = store, planner
         self._operations, self._works = operations, works
         self._pieces, self._reader = pieces, reader
+        self._uploads, self._registry, self._cascades = uploads, registry, cascades
 
     async def ListEngines(
         self, request: generation_service_pb2.ListEnginesRequest, _: Context
@@ -66,15 +89,29 @@ class GenerationServicer(
         found = [each for each in engines.ENGINES if request.capability in ("", each.capability)]
         part = pages.page(found, request.page_size, request.page_token, request.capability)
         return generation_service_pb2.ListEnginesResponse(
-            engines=[messages.engine(each) for each in part.items],
+            engines=[messages.engine(each, await self._is_available(each)) for each in part.items],
             next_page_token=part.next_token,
         )
+
+    async def _is_available(self, engine: engines.Engine) -> bool:
+        """Whether this build can run it, and the caller has the weights it needs."""
+        if not engine.is_available:
+            return False
+        owner = caller.current().principal
+        try:
+            for weights in engine.weights:
+                await self._store.find(owner, weights.model)
+        except ModelNotFound:
+            return False
+        return True
 
     async def GenerateFromTracks(
         self, request: tracks_pb2.GenerateFromTracksRequest, _: Context
     ) -> operations_pb2.Operation:
         """Starts making one track of two, once all that can be known to be wrong is right."""
         asked = await self._planner.making(request)
+        if asked.engine.name == engines.CASCADE:
+            await self._cascades.weights(request, asked.engine)
         if request.validate_only:
             done = operations_pb2.Operation(done=True)
             done.response.Pack(tracks_pb2.GenerateFromTracksResponse(estimate=asked.estimate))

@@ -18,6 +18,7 @@ from chorale_ingest.worker.decoders import QueueFull
 ERRORS: ErrorTable = {
     sounds.AudioExists: (StatusCode.ALREADY_EXISTS, "AUDIO_EXISTS"),
     ImportNotFound: (StatusCode.NOT_FOUND, "AUDIO_NOT_FOUND"),
+    sounds.CoverNotFound: (StatusCode.NOT_FOUND, "AUDIO_NOT_FOUND"),
     sounds.AudioNotFound: (StatusCode.NOT_FOUND, "AUDIO_NOT_FOUND"),
     messages.PrivacyForbidden: (StatusCode.PERMISSION_DENIED, "CALL_FORBIDDEN"),
     AudioTooLarge: (StatusCode.RESOURCE_EXHAUSTED, "AUDIO_TOO_LARGE"),

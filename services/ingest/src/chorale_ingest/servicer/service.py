@@ -247,8 +247,11 @@ class IngestServicer(MakingServicer):
     ) -> AsyncIterator[httpbody_pb2.HttpBody]:
         """Streams audio as a file."""
         entry = await self._entry(request.audio)
-        wanted = messages.form_name(request.encoding)
-        file = await self._downloads.file(entry, wanted)
+        if request.cover:
+            file = self._downloads.cover(entry)
+        else:
+            wanted = messages.form_name(request.encoding)
+            file = await self._downloads.file(entry, wanted)
         content_type = file.content_type
         async for data in file.chunks:
             yield messages.body(data, content_type)
@@ -261,8 +264,11 @@ class IngestServicer(MakingServicer):
         entry = await self._entry(request.audio)
         lifetime = request.lifetime.seconds or self._downloads.lifetime_seconds
         name = messages.plain(request.file_name)
-        wanted = messages.form_name(request.encoding)
-        url = await self._downloads.sign(entry, wanted, lifetime, name)
+        if request.cover:
+            url = self._downloads.sign_cover(entry, lifetime, name)
+        else:
+            wanted = messages.form_name(request.encoding)
+            url = await self._downloads.sign(entry, wanted, lifetime, name)
         return messages.signed(url, lifetime, datetime.now(UTC))
 
     async def GetOverview(

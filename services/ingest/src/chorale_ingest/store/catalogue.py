@@ -4,6 +4,7 @@ One rule keeps rows and objects together: whoever claims a sound or collects its
 holds the digest's lock, and whoever claims looks whether the objects are there.
 """
 
+import asyncio
 import json
 from collections.abc import Iterable, Sequence
 from typing import Any, LiteralString
@@ -27,6 +28,9 @@ from chorale_ingest.sounds import (
 
 # What is put but not claimed within this time was put by someone who died.
 PLACING = "6 hours"
+# A claim holds a connection while it looks at the storage, which answers late under a hundred
+# uploads: this leaves the other connections to calls that only read a row.
+CLAIMS_AT_ONCE = 3
 
 
 class Catalogue:
@@ -35,6 +39,7 @@ class Catalogue:
     def __init__(self, database: Database, objects: Objects, lifetime_seconds: int) -> None:
         self._database, self._objects = database, objects
         self._lifetime_seconds = lifetime_seconds
+        self._claims = asyncio.Semaphore(CLAIMS_AT_ONCE)
 
     async def find(self, owner: str, sha256: str) -> Entry:
         """The owner's audio, or somebody's public audio, of this digest."""
@@ -80,12 +85,11 @@ class Catalogue:
 
     async def claim(self, sound: Sound, claim: Claim) -> Entry:
         """Make a sound the owner's audio; storing again what one has renews its lifetime."""
-        async with self._database.connection() as connection:
+        async with self._claims, self._database.connection() as connection:
             await lock(connection, sound.sha256)
-            keys = object_keys(sound.sha256)
-            for key in keys if sound.has_original else keys[1:]:
-                if not await self._objects.exists(key):
-                    raise ObjectsVanished
+            keys = object_keys(sound.sha256)[0 if sound.has_original else 1 :]
+            if not all(await asyncio.gather(*(self._objects.exists(key) for key in keys))):
+                raise ObjectsVanished
             await connection.execute(_INSERT_SOUND, _sound_values(sound))
             await connection.execute(
                 _INSERT_AUDIO,
@@ -101,6 +105,7 @@ class Catalogue:
                     "parent_start_frame": claim.parent_start_frame,
                     "parent_frame_count": claim.parent_frame_count,
                     "lifetime": self._lifetime_seconds,
+                    "cover_type": claim.cover_type,
                 },
             )
             await connection.execute("DELETE FROM garbage WHERE sha256 = %s", (sound.sha256,))
@@ -162,13 +167,14 @@ ON CONFLICT (sha256) DO NOTHING
 
 _INSERT_AUDIO = """
 INSERT INTO audio (owner, sha256, file_name, title, tags, privacy, parents, provenance,
-    parent_start_frame, parent_frame_count, expire_time)
+    parent_start_frame, parent_frame_count, cover_type, expire_time)
 VALUES (%(owner)s, %(sha256)s, %(file_name)s, %(title)s, %(tags)s, %(privacy)s, %(parents)s,
-    %(provenance)s, %(parent_start_frame)s, %(parent_frame_count)s,
+    %(provenance)s, %(parent_start_frame)s, %(parent_frame_count)s, %(cover_type)s,
     now() + %(lifetime)s * interval '1 second')
 ON CONFLICT (owner, sha256) DO UPDATE SET expire_time = CASE
     WHEN audio.expire_time IS NULL THEN NULL
-    ELSE greatest(audio.expire_time, excluded.expire_time) END
+    ELSE greatest(audio.expire_time, excluded.expire_time) END,
+    cover_type = coalesce(nullif(excluded.cover_type, ''), audio.cover_type)
 """
 
 
@@ -234,4 +240,5 @@ def _entry(row: dict[str, Any]) -> Entry:
         sequence=row["sequence"],
         parent_start_frame=row["parent_start_frame"],
         parent_frame_count=row["parent_frame_count"],
+        cover_type=row["cover_type"],
     )

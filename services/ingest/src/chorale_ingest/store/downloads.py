@@ -7,7 +7,14 @@ from chorale_runtime.objects import Objects
 
 from chorale_ingest import forms, sniffing
 from chorale_ingest.forms import Form
-from chorale_ingest.sounds import Entry, Sound, original_key, pcm_key
+from chorale_ingest.sounds import (
+    CoverNotFound,
+    Entry,
+    Sound,
+    cover_key,
+    original_key,
+    pcm_key,
+)
 from chorale_ingest.store.casting import Caster
 from chorale_ingest.store.exporting import Export, Exporter
 from chorale_ingest.store.reading import Reader
@@ -61,6 +68,20 @@ class Downloads:
             return File(form.content_type, self._caster.wave(sound, made))
         export = await self._exporter.export(entry, form)
         return File(form.content_type, self._reader.raw(export.key, 0, 0))
+
+    def cover(self, entry: Entry) -> File:
+        """The cover that was kept, as it came."""
+        if not entry.cover_type:
+            raise CoverNotFound(entry.name)
+        return File(entry.cover_type, self._reader.raw(cover_key(entry.sound.sha256), 0, 0))
+
+    def sign_cover(self, entry: Entry, lifetime_seconds: int, file_name: str) -> str:
+        """A URL of the cover that was kept, saved under a name."""
+        if not entry.cover_type:
+            raise CoverNotFound(entry.name)
+        suffix = "png" if entry.cover_type == "image/png" else "jpg"
+        name = file_name or f"{entry.sound.sha256[:12]}.{suffix}"
+        return self._objects.sign_get(cover_key(entry.sound.sha256), lifetime_seconds, name)
 
     async def sign(self, entry: Entry, encoding: str, lifetime_seconds: int, file_name: str) -> str:
         """A URL of a file, which is made first if it is not there, saved under a name."""

@@ -17,6 +17,7 @@ from chorale_ingest.decoded import AudioTooLong, Decoded, Undecodable
 from chorale_ingest.samples import Encoding
 from chorale_ingest.sounds import Claim, Entry, ObjectsVanished, Places, Sound
 from chorale_ingest.store.catalogue import Catalogue
+from chorale_ingest.store.covering import Coverer
 from chorale_ingest.store.sources import Segment, StoredFile
 from chorale_ingest.store.staging import Staging
 from chorale_ingest.store.uploads import Part, Upload, Uploads, prefix
@@ -64,9 +65,10 @@ class Finisher:
         staging: Staging,
         catalogue: Catalogue,
         decoders: Decoders,
+        coverer: Coverer,
     ) -> None:
         self._objects, self._uploads, self._staging = objects, uploads, staging
-        self._catalogue, self._decoders = catalogue, decoders
+        self._catalogue, self._decoders, self._coverer = catalogue, decoders, coverer
         # Of the same bytes at the same time, one is decoded and the owner's others find it done.
         self._making: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
@@ -122,11 +124,18 @@ class Finisher:
             elif sound.duration_seconds > tier.duration_seconds:
                 raise AudioTooLong(sound.duration_seconds, tier.duration_seconds)
             claimed = True
+            cover_type = await self._covered(upload, sha256, source)
             try:
-                return await self._catalogue.claim(sound, _claim_of(upload, sound))
+                return await self._catalogue.claim(sound, _claim_of(upload, sound, cover_type))
             except ObjectsVanished:
                 logger.info("objects_vanished", extra={"sha256": sha256})
         raise ObjectsVanished
+
+    async def _covered(self, upload: Upload, sha256: str, source: StoredFile) -> str:
+        if not upload.details.keep_cover:
+            return ""
+        await self._catalogue.placing(sha256)
+        return await self._coverer.keep(sha256, source)
 
     async def _make(
         self,
@@ -195,7 +204,7 @@ def _sound(sha256: str, size_bytes: int, decoded: Decoded) -> Sound:
     )
 
 
-def _claim_of(upload: Upload, sound: Sound) -> Claim:
+def _claim_of(upload: Upload, sound: Sound, cover_type: str) -> Claim:
     details = upload.details
     return Claim(
         owner=upload.owner,
@@ -203,4 +212,5 @@ def _claim_of(upload: Upload, sound: Sound) -> Claim:
         title=details.title or sound.embedded_tags.get("title", "")[:200] or details.file_name,
         tags=details.tags,
         is_private=details.is_private,
+        cover_type=cover_type,
     )

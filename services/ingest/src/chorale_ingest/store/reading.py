@@ -93,15 +93,17 @@ class Reader:
 
     async def frames(self, sound: Sound, asked: Plan) -> AsyncIterator[Piece]:
         """Yield the planned frames in order, each piece but the last of the planned size."""
-        if asked.sample_rate_hz == sound.sample_rate_hz:
-            signals = self._stored(sound, asked)
-        else:
-            signals = self._resampled(sound, asked)
         position = asked.start_frame
         frame_bytes = asked.channel_count * FLOAT_BYTES
-        async for pcm in rechunked(signals, asked.frames_per_chunk * frame_bytes):
+        async for pcm in self._pieces(sound, asked):
             yield Piece(position, pcm)
             position += len(pcm) // frame_bytes
+
+    def _pieces(self, sound: Sound, asked: Plan) -> AsyncIterator[bytes]:
+        if asked.sample_rate_hz == sound.sample_rate_hz:
+            return self._stored(sound, asked)
+        piece_bytes = asked.frames_per_chunk * asked.channel_count * FLOAT_BYTES
+        return rechunked(self._resampled(sound, asked), piece_bytes)
 
     async def raw(self, key: str, offset_bytes: int, length_bytes: int) -> AsyncIterator[bytes]:
         """Yield an object's bytes in chunks of at most 1 MiB."""
@@ -140,13 +142,12 @@ class Reader:
         )
         span = (asked.end_frame - asked.start_frame) * layout.frame_bytes
         offset = asked.start_frame * layout.frame_bytes
-        chunks = self._objects.read(pcm_key(sound.sha256), offset, span, FETCH_BYTES)
-        if as_is:
-            async for chunk in chunks:
-                yield chunk
-            return
-        async for whole in rechunked(chunks, layout.frame_bytes * (FETCH_BYTES // 32)):
-            yield _signal(whole, layout, asked.channel_count).tobytes()
+        # Fetched in whole pieces, so that none is put together from two.
+        piece_bytes = asked.frames_per_chunk * layout.frame_bytes
+        fetch_bytes = max(1, FETCH_BYTES // piece_bytes) * piece_bytes
+        chunks = self._objects.read(pcm_key(sound.sha256), offset, span, fetch_bytes)
+        async for piece in rechunked(chunks, piece_bytes):
+            yield piece if as_is else _signal(piece, layout, asked.channel_count).tobytes()
 
     async def _resampled(self, sound: Sound, asked: Plan) -> AsyncIterator[bytes]:
         grid = resampling.grid(sound.sample_rate_hz, asked.sample_rate_hz)

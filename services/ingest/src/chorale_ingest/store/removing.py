@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from chorale_runtime.database import Connection, Database
 from chorale_runtime.objects import Objects
 
-from chorale_ingest.sounds import AudioNotFound, Deletion, audio_name, object_keys
+from chorale_ingest.sounds import AudioNotFound, Deletion, audio_name, cover_key, object_keys
 from chorale_ingest.store.catalogue import leave, lock
 from chorale_ingest.store.exporting import Exporter
 
@@ -72,7 +72,7 @@ class Remover:
             if due is None:
                 return
             if due["unclaimed"]:
-                for key in object_keys(sha256):
+                for key in (*object_keys(sha256), cover_key(sha256)):
                     await self._objects.delete(key)
             await connection.execute("DELETE FROM garbage WHERE sha256 = %s", (sha256,))
 

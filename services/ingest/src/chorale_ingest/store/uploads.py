@@ -59,6 +59,7 @@ class Details:
     title: str = ""
     tags: tuple[str, ...] = ()
     is_private: bool = True
+    keep_cover: bool = False
 
 
 @dataclass(frozen=True)
@@ -164,6 +165,7 @@ class Uploads:
                         "title": details.title,
                         "tags": list(details.tags),
                         "privacy": "private" if details.is_private else "public",
+                        "keep_cover": details.keep_cover,
                         "lifetime": self._lifetime_seconds,
                     },
                 )
@@ -328,9 +330,10 @@ class Uploads:
 
 _INSERT = """
 INSERT INTO upload (upload_id, owner, request_id, request_digest, size_bytes, sha256, file_name,
-    title, tags, privacy, expire_time)
+    title, tags, privacy, keep_cover, expire_time)
 VALUES (%(upload_id)s, %(owner)s, %(request_id)s, %(request_digest)s, %(size_bytes)s, %(sha256)s,
-    %(file_name)s, %(title)s, %(tags)s, %(privacy)s, now() + %(lifetime)s * interval '1 second')
+    %(file_name)s, %(title)s, %(tags)s, %(privacy)s, %(keep_cover)s,
+    now() + %(lifetime)s * interval '1 second')
 RETURNING *
 """
 
@@ -360,6 +363,7 @@ def _upload(row: dict[str, Any]) -> Upload:
             title=row["title"],
             tags=tuple(row["tags"]),
             is_private=row["privacy"] == "private",
+            keep_cover=row["keep_cover"],
         ),
         committed_bytes=row["committed_bytes"],
         epoch=row["epoch"],

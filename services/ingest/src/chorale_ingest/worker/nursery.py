@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 
 import av.logging
 
-from chorale_ingest import decoding, encoding, metering
+from chorale_ingest import covers, decoding, encoding, forms, metering
 from chorale_ingest.decoded import AudioTooLong, Undecodable
 from chorale_ingest.forms import FORMS, Order
 from chorale_ingest.samples import Encoding, Layout
@@ -181,7 +181,11 @@ def _decode(line: pipe.Line, size_bytes: int, limit_seconds: float) -> None:
 def _encode(line: pipe.Line, size_bytes: int, told: dict[str, Any]) -> None:
     layout = Layout(Encoding(told.pop("encoding")), told.pop("channel_count"))
     file, order = pipe.RemoteFile(line, size_bytes), Order(layout=layout, **told)
-    if order.container:
+    if order.container == forms.COVER.container:
+        head = covers.cover(file)
+        if file.broken:  # a demuxer takes a failed read for a broken file
+            raise pipe.SourceBroken
+    elif order.container:
         head = encoding.encode(file, order, lambda data: line.tell(pipe.Kind.BODY, data))
     else:  # nothing is written: it is measured
         head = metering.measure(file, order)

@@ -1,0 +1,1 @@
+"""The codec and the transformers between its encoder and its decoder."""

@@ -1,0 +1,105 @@
+"""Two tracks through codec and cascade: finding the weights, and what the operation does."""
+
+import time
+from pathlib import Path
+
+from chorale.engines.v1 import engine_pb2
+from chorale.generation.v1 import outputs_pb2, tracks_pb2
+from chorale_runtime import caller
+from chorale_runtime.objects import Objects
+from chorale_runtime.operations import Job
+
+from chorale_generation import worker
+from chorale_generation.cascade.asked import ModelPath
+from chorale_generation.engines import Engine
+from chorale_generation.messages import tracks as messages
+from chorale_generation.refusals import WeightsMissing
+from chorale_generation.servicer import keeping
+from chorale_generation.servicer.planning import Making
+from chorale_generation.servicer.rooms import room
+from chorale_generation.store.model_uploads import model_key
+from chorale_generation.store.models import Model, ModelNotFound, Store
+from chorale_generation.store.pieces import Pieces, Stream
+from chorale_generation.store.shelf import Shelf
+
+_CODEC, _CASCADE = "models/encodec-24khz", "models/cascade"
+
+
+class CascadeWorks:
+    """What the operation does for the engine `encodec-cascade`."""
+
+    def __init__(
+        self, models: Store, objects: Objects, pieces: Pieces, shelf: Shelf, scratch_directory: str
+    ) -> None:
+        self._models, self._objects = models, objects
+        self._pieces, self._shelf, self._scratch = pieces, shelf, scratch_directory
+
+    async def weights(
+        self, request: tracks_pb2.GenerateFromTracksRequest, engine: Engine
+    ) -> tuple[Model, Model]:
+        """The codec and the cascade of a request; raises `WeightsMissing`."""
+        codec = await self._found(request.cascade.codec or _CODEC, engine)
+        return codec, await self._found(request.cascade.model or _CASCADE, engine)
+
+    async def generate(
+        self, job: Job[tracks_pb2.GenerateFromTracksRequest], asked: Making, seed: int
+    ) -> tracks_pb2.GenerateFromTracksResponse:
+        """Makes one track of two."""
+        started, request = time.monotonic(), job.request
+        models = await self.weights(request, asked.engine)
+        lufs = request.output.loudness_lufs if request.output.HasField("loudness_lufs") else None
+        async with room(self._scratch) as directory:
+            codec, cascade = [
+                await self._fetched(model, Path(directory, str(at)))
+                for at, model in enumerate(models)
+            ]
+            made = await job.run(
+                worker.make_cascade,
+                asked.sources,
+                (codec, cascade),
+                asked.cascade,
+                asked.output,
+                lufs,
+                seed,
+            )
+            Path(directory, keeping.FRAMES).write_bytes(made.frames)  # noqa: ASYNC240 - page cache
+            told = messages.cascade_said(asked.cascade, asked.output, seed, made.notches_hz)
+            made_by = messages.provenance(
+                request.engine, asked.engine, told, time.monotonic() - started
+            )
+            made_by.weights.extend(_weights(model) for model in models)
+            stream = Stream(messages.pcm_format(asked.output), made.frame_count, made_by)
+            await self._pieces.begin(job.name, stream)
+            await self._pieces.add(job.name, 0, made.frames, made.frame_count)
+            audio, url = await keeping.kept(
+                job, self._shelf, asked.output, asked.title, directory, made_by
+            )
+        generation = outputs_pb2.Generation(
+            audio=audio.name,
+            url=url,
+            seed=seed,
+            format=stream.format,
+            frame_count=made.frame_count,
+            concessions=made.concessions,
+        )
+        return tracks_pb2.GenerateFromTracksResponse(
+            audio=audio.name, provenance=made_by, seed=seed, generation=generation
+        )
+
+    async def _found(self, name: str, engine: Engine) -> Model:
+        try:
+            return await self._models.find(caller.current().principal, name)
+        except ModelNotFound as error:
+            raise WeightsMissing(engine.name, name, engine.remedy) from error
+
+    async def _fetched(self, model: Model, path: Path) -> ModelPath:
+        """The weights of a model on disk; of several files the first."""
+        file = model.files[0]
+        with path.open("wb") as stored:
+            async for data in self._objects.read(model_key(file.sha256)):
+                stored.write(data)
+        return ModelPath(str(path), model.name, file.sha256)
+
+
+def _weights(model: Model) -> engine_pb2.Weights:
+    return engine_pb2.Weights(name=model.name, licence=model.licence, sha256=model.files[0].sha256)

@@ -1,0 +1,164 @@
+"""The codec and the cascade: shapes, batches, windows, and the way over the wire."""
+
+import hashlib
+import io
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+import torch
+from chorale.engines.v1 import engine_pb2
+from chorale.generation.v1 import generation_service_pb2, models_pb2, outputs_pb2, tracks_pb2
+from chorale_generation.cascade import codec, making, network
+from chorale_generation.cascade.asked import CascadeWishes
+from test_registry import uploaded
+from test_two_tracks import asking, ended, fetched, info, made
+
+Weights = Mapping[str, torch.Tensor]
+
+
+@pytest.fixture(scope="module")
+def weights() -> tuple[Weights, Weights]:
+    """A codec with drawn codebooks and a cascade that changes what it is given."""
+    torch.manual_seed(1)
+    state = dict(codec.untrained().state_dict())
+    for name in state:
+        if name.endswith("_codebook.embed"):
+            state[name] = torch.randn_like(state[name])
+    cascade = network.Cascade(network.Shape(stage_count=2))
+    for stage in cascade.stages:
+        torch.nn.init.normal_(stage.leaving.weight, std=0.02)
+    return state, dict(cascade.state_dict())
+
+
+@pytest.fixture(scope="module")
+def models(weights: tuple[Weights, Weights]) -> making.Models:
+    """Both, ready."""
+    torch.set_num_threads(1)
+    encodec = codec.untrained()
+    encodec.load_state_dict(dict(weights[0]))
+    cascade = network.Cascade(network.shape_of(weights[1]))
+    cascade.load_state_dict(dict(weights[1]))
+    return making.Models(encodec.eval(), cascade.eval())
+
+
+def noise(seconds: float, seed: int) -> Any:
+    """Quiet noise."""
+    draws = np.random.default_rng(seed)
+    return (0.1 * draws.standard_normal(round(seconds * codec.RATE_HZ))).astype(np.float32)
+
+
+def test_tensors_have_the_shapes_of_the_contract(models: making.Models) -> None:
+    """16 s are 384000 frames, `[1, 128, 1200]` encoded, and as many frames decoded."""
+    models.codec.set_target_bandwidth(6.0)
+    with torch.inference_mode():
+        sound = torch.zeros(1, 1, 384_000)
+        latent = models.codec.encoder(sound)
+        assert latent.shape == (1, 128, 1200)
+        codes = models.codec.quantizer.encode(latent, models.codec.frame_rate, 6.0)
+        assert codes.shape == (8, 1, 1200)
+        assert models.cascade(latent, latent).shape == (1, 128, 1200)
+    stage = models.cascade.stages[0]
+    assert isinstance(stage, network.SimpleTransformer)
+    assert len(stage.layers.layers) == 4
+    assert stage.layers.layers[0].self_attn.num_heads == 8
+
+
+def test_batches_give_what_single_runs_give(models: making.Models) -> None:
+    """Three pairs at once and one after another differ by less than 1e-4."""
+    one, other = torch.randn(2, 3, 128, 40)
+    with torch.inference_mode():
+        together = models.cascade(one, other)
+        apart = [models.cascade(one[at : at + 1], other[at : at + 1]) for at in range(3)]
+    assert torch.allclose(together, torch.cat(apart), atol=1e-4)
+
+
+def test_stages_can_be_left_out(models: making.Models) -> None:
+    """Fewer stages give something else; each stage depends on both tracks."""
+    one, other = torch.randn(2, 1, 128, 30)
+    with torch.inference_mode():
+        whole, first = models.cascade(one, other), models.cascade(one, other, 1)
+        swapped = models.cascade(one, -other)
+    assert not torch.allclose(whole, first)
+    assert not torch.allclose(whole, swapped)
+
+
+def test_memory_that_is_short_is_said(
+    models: making.Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows are halved where memory does not suffice; the frames are as many as asked."""
+    encode = making.encoded
+
+    def scarce(model: Any, sound: torch.Tensor) -> torch.Tensor:
+        if sound.shape[-1] > 5 * codec.RATE_HZ:
+            raise MemoryError
+        return encode(model, sound)
+
+    monkeypatch.setattr(making, "encoded", scarce)
+    stages: list[str] = []
+    result = making.make(
+        models, noise(6, 1), noise(6, 2), CascadeWishes(), lambda stage, _: stages.append(stage)
+    )
+    assert result.concessions == ("window 16 s -> 8 s", "window 8 s -> 4 s")
+    assert len(result.sound) == 6 * codec.RATE_HZ
+    assert np.isfinite(result.sound).all()
+    assert np.abs(result.sound).max() <= 0.9 + 1e-6
+    assert stages[:3] == ["encoding", "encoding", "encoding"]
+    monkeypatch.setattr(making, "encoded", lambda *_: (_ for _ in ()).throw(MemoryError()))
+    with pytest.raises(making.MemoryExhausted):
+        making.make(models, noise(2, 1), noise(2, 2), CascadeWishes(), lambda *_: None)
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_imported_weights_make_a_track(
+    channel: Any, generation: Any, ingest: Any, weights: tuple[Weights, Weights]
+) -> None:
+    """Without weights WEIGHTS_MISSING; with them 24 kHz mono PCM_16, the same for the same seed."""
+    tracks = (
+        ingest.put(noise(3, 1)[:, None], codec.RATE_HZ).name,
+        ingest.put(noise(3, 2)[:, None], codec.RATE_HZ).name,
+    )
+    request = asking(
+        tracks,
+        engine="encodec-cascade",
+        seed=1,
+        output=outputs_pb2.OutputSettings(duration_seconds=2.0),
+    )
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await generation.GenerateFromTracks(request)
+    assert info(caught.value).reason == "WEIGHTS_MISSING"
+    assert info(caught.value).metadata["remedy"]
+    digests = []
+    for model, state in zip(("encodec-24khz", "cascade"), weights, strict=True):
+        file = io.BytesIO()
+        torch.save(state, file)
+        digests.append(hashlib.sha256(file.getvalue()).hexdigest())
+        details = models_pb2.ModelDetails(model=f"models/{model}", engine="encodec-cascade")
+        importing = models_pb2.ImportModelRequest(
+            details=details,
+            uploads=[await uploaded(generation, file.getvalue(), chunk_bytes=1 << 19)],
+            request_id=str(uuid.uuid4()),
+        )
+        done, _ = await ended(channel, await generation.ImportModel(importing))
+        assert done.HasField("response"), done.error
+    _, answer, stages = await made(channel, generation, request)
+    assert {"reading", "encoding", "generating", "decoding", "finishing"} <= set(stages)
+    file_, _ = fetched(answer.generation.url)
+    assert (file_.samplerate, file_.channels, file_.frames) == (24000, 1, 48_000)
+    assert file_.subtype == "PCM_16"
+    assert [each.sha256 for each in answer.provenance.weights] == digests
+    listing = generation_service_pb2.ListEnginesRequest(capability="two_tracks")
+    engines = {each.name: each for each in (await generation.ListEngines(listing)).engines}
+    assert isinstance(engines["encodec-cascade"], engine_pb2.Engine)
+    assert engines["encodec-cascade"].available
+    for fields in (
+        {"mosaic": tracks_pb2.MosaicSettings(bpm=100.0)},
+        {"output": outputs_pb2.OutputSettings(channel_count=2)},
+        {"cascade": tracks_pb2.CascadeSettings(bandwidth_kbps=7.0)},
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await generation.GenerateFromTracks(asking(tracks, engine="encodec-cascade", **fields))
+        assert info(caught.value).reason == "SETTING_UNSUPPORTED"
