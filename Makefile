@@ -8,7 +8,7 @@ SERVICES ?=
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test unit check fix protos lock docs bench bench-accuracy fuzz clean
+.PHONY: help setup demo up test unit check fix protos lock docs bench bench-accuracy fuzz images clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ bench-accuracy: $(READY) ## how often degraded music is known again, beside Chro
 
 fuzz: $(READY) ## 10,000 random requests per RPC (RPC=... for some, COUNT=... for fewer)
 	@$(BIN)/python -m pytest -n $(JOBS) tests/mesh/test_fuzz.py --fuzz-count $(or $(COUNT),10000)
+
+images: ## build the container images with buildah, podman or docker (ONLY="ingest client", VARIANT=cuda)
+	@deploy/images/build.sh $(ONLY)
 
 clean: ## remove what was built (keeps .venv)
 	@rm -rf protos/gen dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -22,9 +22,9 @@ def _needs_fingerprint(mesh: RunningMesh) -> None:
         pytest.skip("NOT TESTED: fingerprint is not set up")
 
 
-def _song(seconds: int) -> np.ndarray:
+def _song(seconds: int, seed: int = 71) -> np.ndarray:
     """Chords of random triads, one a third of a second: nothing repeats."""
-    draw = np.random.default_rng(71)
+    draw = np.random.default_rng(seed)
     time = np.arange(RATE_HZ // 3) / RATE_HZ
     parts = []
     for _ in range(3 * seconds):
@@ -57,6 +57,30 @@ def test_an_excerpt_is_named(mesh: RunningMesh, tmp_path: Path) -> None:
     assert heard_at.startswith("0:00")
     assert is_at == "0:09"
     assert float(score) > 0.5
+
+
+def test_what_is_enrolled_twice_is_told(mesh: RunningMesh, tmp_path: Path) -> None:
+    """`dups` knows a quieter copy before and after it is enrolled, and names what was first."""
+    song = _song(20, seed=5)
+    first, copy = _wav(tmp_path / "first.wav", song), _wav(tmp_path / "copy.wav", song * 0.5)
+    recording = json.loads(mesh.run("enroll", str(first), "--json"))["recording"]["name"]
+    (checked,) = mesh.run("dups", str(copy)).splitlines()
+    assert checked.split("\t")[1:3] == ["acoustic", recording]
+    mesh.run("enroll", str(copy))
+    reported = [line.split("\t") for line in mesh.run("dups").splitlines()]
+    assert recording in [cells[0] for cells in reported]
+
+
+def test_long_sound_is_monitored(mesh: RunningMesh, tmp_path: Path) -> None:
+    """`monitor` says when an enrolled song plays, and nothing of what is unknown."""
+    song = _song(20, seed=6)
+    whole = _wav(tmp_path / "aired.wav", song)
+    recording = json.loads(mesh.run("enroll", str(whole), "--json"))["recording"]["name"]
+    sound = np.concatenate([_song(10, seed=7), song, _song(10, seed=8)])
+    (line,) = mesh.run("monitor", str(_wav(tmp_path / "air.wav", sound))).splitlines()
+    start, _, name, *_ = line.split("\t")
+    assert name == recording
+    assert start in ("0:09", "0:10", "0:11")
 
 
 def test_patterns_alike_are_listed(mesh: RunningMesh, chorale: Chorale) -> None:

@@ -128,10 +128,10 @@ def _score_rhythm(piece: Piece, found: Rhythm, scores: Scores) -> None:
     if piece.truth.get("tempo_bpm"):
         right_bpm = piece.truth.get("tempo_values") or [piece.truth["tempo_bpm"]]
         ratios = np.array([found.bpm / bpm for bpm in right_bpm])
-        is_right = (np.abs(ratios - 1.0) <= _RIGHT_TEMPO).any()
+        is_right = bool((np.abs(ratios - 1.0) <= _RIGHT_TEMPO).any())
         scores.add("tempo Acc1", is_right)
         near = np.abs(ratios[:, None] / _OCTAVES - 1.0) <= _RIGHT_TEMPO
-        scores.add("tempo Acc2", near.any())
+        scores.add("tempo Acc2", bool(near.any()))
         scores.claim("tempo", found.bpm_confidence, is_right)
 
 

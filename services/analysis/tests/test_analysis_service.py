@@ -170,11 +170,11 @@ async def test_an_engine_that_cannot_work_says_what_helps(analysis: Any, ingest:
 async def test_unknown_settings_are_refused(analysis: Any, ingest: Ingest) -> None:
     """A setting that the engine does not know is refused, not ignored: SETTING_UNSUPPORTED."""
     audio = ingest.put(signals.clicks(120, 4))
-    for settings in ({"local_meter": True},):
+    for settings in [{"local_meter": True}]:
         request = asking(
             beats_pb2.TrackBeatsRequest,
             audio.name,
-            settings=beats_pb2.BeatSettings(**settings),
+            settings=beats_pb2.BeatSettings(local_meter=settings["local_meter"]),
         )
         code, info = await refused(analysis.TrackBeats(request))
         assert (code, info.reason) == ("INVALID_ARGUMENT", "SETTING_UNSUPPORTED")

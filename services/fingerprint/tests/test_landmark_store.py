@@ -1,6 +1,7 @@
 """Landmarks as rows: found wherever they lie, merged without loss, deleted without trace."""
 
 import asyncio
+import sys
 import uuid
 from collections.abc import AsyncIterator
 from importlib import resources
@@ -156,6 +157,67 @@ async def test_a_crash_in_the_middle_leaves_nothing(store: Store, database: Data
         await _add(broken, 1)
     assert await _rows(database, "SELECT count(*) FROM recording") == [0]
     assert await _rows(database, "SELECT count(*) FROM posting") == [0]
+
+
+# Enrols, or merges, up to the middle of the transaction, says so, and waits to be killed.
+KILLED = """
+import asyncio, sys, uuid
+from importlib import resources
+import numpy as np
+from chorale_fingerprint.peaks import Peaks
+from chorale_fingerprint.store import landmarks
+from chorale_fingerprint.store.recordings import Enrolled, Recording, Store, Stretch
+from chorale_runtime.database import Database
+
+url, schema, what = sys.argv[1:]
+random = np.random.default_rng(50)
+columns = [np.sort(random.integers(200, 3000, 300)).astype(np.int32) for _ in range(3)]
+
+async def halted(*_):
+    print("in the middle", flush=True)
+    await asyncio.sleep(600)
+
+class Halting(landmarks.LandmarkStore):
+    async def write(self, *said):
+        await super().write(*said)
+        if what == "enrolling":
+            await halted()
+
+async def main():
+    files = resources.files("chorale_fingerprint") / "migrations"
+    async with Database.open(url, schema, files) as database:
+        store = Store(database, Halting(database, fresh_max=2))
+        if what == "merging":
+            landmarks.write_blocks = halted
+        name, audio = uuid.UUID(int=50), "audio/" + "5" * 64
+        recording = Recording(name, "ada", audio, 1000, 44100)
+        enrolled = Enrolled(recording, np.arange(50, dtype=np.uint32), peaks=Peaks(*columns))
+        await store.add(enrolled, Stretch(audio, 0, 1000), await store.shelves("ada"))
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize(("what", "recordings"), [("enrolling", 1), ("merging", 2)])
+async def test_killed_in_the_middle_nothing_is_half_done(
+    store: Store, database: Database, postgres_url: str, what: str, recordings: int
+) -> None:
+    """A process that is killed while it enrols leaves no trace; while it merges, all as it was."""
+    await _add(store, 1)
+    command = (sys.executable, "-c", KILLED, postgres_url, SCHEMA, what)
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    assert process.stdout is not None
+    assert await process.stdout.readline() == b"in the middle\n"
+    process.kill()
+    await process.wait()
+    assert await _rows(database, "SELECT count(*) FROM recording") == [recordings]
+    assert await _rows(database, "SELECT count(*) FROM landmark_fresh") == [recordings]
+    assert await _rows(database, "SELECT count(*) FROM landmark_segment") == [0]
+    assert await _rows(database, "SELECT count(*) FROM landmark_block") == [0]
+    assert len(await _found(store, 1)) >= 1
+    # Whoever comes next is not held up by what the killed one had locked.
+    await _add(store, 2)
+    assert await store.delete(OWNER, uuid.UUID(int=1))
 
 
 async def test_nothing_asked_finds_nothing(store: Store) -> None:

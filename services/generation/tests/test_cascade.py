@@ -14,6 +14,7 @@ from chorale.engines.v1 import engine_pb2
 from chorale.generation.v1 import generation_service_pb2, models_pb2, outputs_pb2, tracks_pb2
 from chorale_generation.cascade import codec, making, network
 from chorale_generation.cascade.asked import CascadeWishes
+from chorale_generation.refusals import MemoryExhausted
 from test_registry import uploaded
 from test_two_tracks import asking, ended, fetched, info, made
 
@@ -29,9 +30,10 @@ def weights() -> tuple[Weights, Weights]:
         if name.endswith("_codebook.embed"):
             state[name] = torch.randn_like(state[name])
     cascade = network.Cascade(network.Shape(stage_count=2))
-    for stage in cascade.stages:
-        torch.nn.init.normal_(stage.leaving.weight, std=0.02)
-    return state, dict(cascade.state_dict())
+    changed = dict(cascade.state_dict())
+    for number in (0, 1):
+        changed[f"stages.{number}.leaving.weight"] = 0.02 * torch.randn(128, 128)
+    return state, changed
 
 
 @pytest.fixture(scope="module")
@@ -93,22 +95,26 @@ def test_memory_that_is_short_is_said(
     encode = making.encoded
 
     def scarce(model: Any, sound: torch.Tensor) -> torch.Tensor:
-        if sound.shape[-1] > 5 * codec.RATE_HZ:
+        if sound.shape[-1] > 2.5 * codec.RATE_HZ:
             raise MemoryError
         return encode(model, sound)
 
     monkeypatch.setattr(making, "encoded", scarce)
     stages: list[str] = []
     result = making.make(
-        models, noise(6, 1), noise(6, 2), CascadeWishes(), lambda stage, _: stages.append(stage)
+        models, noise(3, 1), noise(3, 2), CascadeWishes(), lambda stage, _: stages.append(stage)
     )
-    assert result.concessions == ("window 16 s -> 8 s", "window 8 s -> 4 s")
-    assert len(result.sound) == 6 * codec.RATE_HZ
+    assert result.concessions == (
+        "window 16 s -> 8 s",
+        "window 8 s -> 4 s",
+        "window 4 s -> 2 s",
+    )
+    assert len(result.sound) == 3 * codec.RATE_HZ
     assert np.isfinite(result.sound).all()
     assert np.abs(result.sound).max() <= 0.9 + 1e-6
-    assert stages[:3] == ["encoding", "encoding", "encoding"]
+    assert stages[:4] == ["encoding"] * 4
     monkeypatch.setattr(making, "encoded", lambda *_: (_ for _ in ()).throw(MemoryError()))
-    with pytest.raises(making.MemoryExhausted):
+    with pytest.raises(MemoryExhausted):
         making.make(models, noise(2, 1), noise(2, 2), CascadeWishes(), lambda *_: None)
 
 

@@ -7,7 +7,6 @@ from chorale_generation import engines
 from chorale_generation.engines import (
     ENGINES,
     EngineNoncommercial,
-    EngineUnavailable,
     EngineUnknown,
     choose,
 )
@@ -54,7 +53,7 @@ def test_commercial_only_routes_away_from_noncommercial_licences() -> None:
 
 @pytest.mark.parametrize(
     "error",
-    [EngineUnknown("a", "b", "c"), EngineNoncommercial("a", "b"), EngineUnavailable("a", "b")],
+    [EngineUnknown("a", "b", "c"), EngineNoncommercial("a", "b")],
 )
 def test_errors_cross_processes(error: Exception) -> None:
     """An error raised in a worker process arrives whole."""

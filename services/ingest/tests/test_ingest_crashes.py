@@ -27,10 +27,12 @@ from ingest_testing import (
 )
 
 
-@pytest.fixture
-def process(settings: Settings, tmp_path: Path) -> Iterator[Process]:
-    """A service that may be killed."""
-    process = Process(settings, tmp_path)
+@pytest.fixture(scope="module")
+def process(
+    shared_settings: Settings, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Process]:
+    """A service that may be killed, and is started again."""
+    process = Process(shared_settings, tmp_path_factory.mktemp("killed"))
     process.start()
     yield process
     process.stop()
@@ -48,7 +50,9 @@ async def resumed(process: Process, upload: str, data: bytes) -> Any:
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 @pytest.mark.slow
-async def test_an_upload_survives_kill_9(process: Process, settings: Settings, seed: int) -> None:
+async def test_an_upload_survives_kill_9(
+    process: Process, shared_settings: Settings, seed: int
+) -> None:
     """Killed at any moment, the service knows afterwards exactly what it acknowledged."""
     data = song(100 + seed, 44100 * 100)  # 17 MiB: several parts
     killed_at = random.Random(seed).uniform(0.05, 0.6)
@@ -70,13 +74,15 @@ async def test_an_upload_survives_kill_9(process: Process, settings: Settings, s
         audio, committed = await resumed(process, upload.name, data)
         assert acknowledged <= committed <= len(data)
         assert audio.name == f"audio/{sha256(data)}"
-    assert await seen(lambda: not keys(settings, "uploads/"))
+    assert await seen(lambda: not keys(shared_settings, upload.name))
 
 
 @pytest.mark.slow
-async def test_kill_9_while_finishing_loses_nothing(process: Process, settings: Settings) -> None:
+async def test_kill_9_while_finishing_loses_nothing(
+    process: Process, shared_settings: Settings
+) -> None:
     """Between the last byte and the answer there are several steps; each may be the last."""
-    data = song(110, 44100 * 60)
+    data = song(110, 44100 * 30)
     for number, delay in enumerate((0.0, 0.02, 0.05, 0.1, 0.2)):
         file = data[: len(data) - 44 * number]  # another digest each time
         async with grpc.aio.insecure_channel(process.address) as channel:
@@ -92,7 +98,8 @@ async def test_kill_9_while_finishing_loses_nothing(process: Process, settings: 
         process.start()
         audio, _ = await resumed(process, upload.name, file)
         assert audio.name == f"audio/{sha256(file)}"
-    assert await seen(lambda: not keys(settings, "uploads/"))
+        left = upload.name
+        assert await seen(lambda left=left: not keys(shared_settings, left))
 
 
 class Storage:
@@ -107,10 +114,10 @@ class Storage:
         return settings_on(self.postgres.url, self.objects, "outage")
 
 
-@pytest.fixture
-def storage(tmp_path: Path) -> Iterator[Storage]:
-    """Storage that may be taken away."""
-    storage = Storage(tmp_path)
+@pytest.fixture(scope="module")
+def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storage]:
+    """Storage that may be taken away, and is given back."""
+    storage = Storage(tmp_path_factory.mktemp("outage"))
     with storage.postgres, storage.objects:
         yield storage
 
@@ -120,7 +127,7 @@ def storage(tmp_path: Path) -> Iterator[Storage]:
 async def test_an_outage_in_mid_upload_is_told_and_survived(storage: Storage, lost: str) -> None:
     """UNAVAILABLE with a delay while storage is away; afterwards the upload goes on."""
     part = storage.objects if lost == "objects" else storage.postgres
-    data = song(120, 44100 * 60)
+    data = song(120 + len(lost), 44100 * 20)
     async with connected(storage.settings()) as ingest:
         upload = await ingest.start(len(data))
         await ingest.write(upload.name, data[:1_000_000])
@@ -154,7 +161,7 @@ async def _until_whole(ingest: Ingest, upload: str, data: bytes) -> str:
 
 async def test_another_replica_takes_an_upload_over(settings: Settings) -> None:
     """The epoch is in the row: the older writer's next commit on another replica fails."""
-    data = song(130, 44100 * 30)
+    data = song(130, 44100 * 5)
     async with connected(settings) as one, connected(settings) as two:
         upload = await one.start(len(data))
         older = one.WriteUpload()
@@ -196,7 +203,7 @@ async def test_the_sweep_removes_what_is_over(settings: Settings) -> None:
         assert (await refusal(ingest.committed(upload.name))).reason == "UPLOAD_NOT_FOUND"
 
 
-async def test_a_stream_of_many_small_chunks_and_silences_is_stored(process: Process) -> None:
+async def test_a_stream_of_many_small_chunks_and_silences_is_stored(ingest: Ingest) -> None:
     """Empty messages keep a stream alive and change nothing."""
     data = song(133)
 
@@ -206,8 +213,6 @@ async def test_a_stream_of_many_small_chunks_and_silences_is_stored(process: Pro
             if not request.finish:
                 yield upload_pb2.WriteUploadRequest(offset_bytes=request.offset_bytes)
 
-    async with grpc.aio.insecure_channel(process.address) as channel:
-        ingest = Ingest(channel)
-        upload = await ingest.start(len(data))
-        audio = (await ingest.WriteUpload(slowly(upload.name))).audio
-        assert audio.name == f"audio/{sha256(data)}"
+    upload = await ingest.start(len(data))
+    audio = (await ingest.WriteUpload(slowly(upload.name))).audio
+    assert audio.name == f"audio/{sha256(data)}"

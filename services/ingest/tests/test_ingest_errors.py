@@ -106,6 +106,11 @@ async def _import(ingest: Ingest) -> None:
     await ingest.ImportObject(upload_pb2.ImportObjectRequest(key=key, request_id=str(uuid.uuid4())))
 
 
+async def _cover(ingest: Ingest) -> None:
+    audio = await ingest.store(song(203, 500))
+    await ingest.SignUrl(reading_pb2.SignUrlRequest(audio=audio.name, cover=True))
+
+
 PROVOCATIONS: dict[str, Provocation] = {
     "AudioExists": _audio_exists,
     "AudioNotFound": lambda ingest: ingest.get(NOTHING),
@@ -113,6 +118,7 @@ PROVOCATIONS: dict[str, Provocation] = {
     "AudioTooLong": _too_long,
     "AudioTooShort": _too_short,
     "ChecksumMismatch": _mismatch,
+    "CoverNotFound": _cover,
     "ImportNotFound": _import,
     "PageTokenInvalid": lambda ingest: ingest.ListAudio(audio_pb2.ListAudioRequest(page_token="x")),
     "PrivacyForbidden": lambda ingest: ingest.other(tier="free").start(
@@ -150,7 +156,7 @@ async def test_a_full_queue_is_told(settings: Settings) -> None:
     """More files than may wait are refused with a delay; what was sent is not lost."""
     small = replace(settings, decode_count=1, decode_waiting_max=0)
     async with connected(small) as ingest:
-        files = [encoded(noise(44100 * 30, seed=210 + index)) for index in range(4)]
+        files = [encoded(noise(44100 * 12, seed=210 + index)) for index in range(4)]
         uploads = [await ingest.start(len(file)) for file in files]
         replies = await asyncio.gather(
             *(

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from chorale_analysis.key import chances_of
 from chorale_analysis.tonality import KEYS
 
 _FAR_SEMITONES = 6
+_OVERLAP_SECONDS = 1e-3  # less is rounding
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,15 @@ def key_of(chords: Sequence[Chord]) -> str:
     if not classes.any():
         return ""
     return KEYS[int(np.argmax(chances_of(classes)[0]))]
+
+
+def in_order(chords: Sequence[Chord]) -> Sequence[Chord]:
+    """These chords, once it is sure that none begins before the last has ended."""
+    for line, (before, after) in enumerate(pairwise(chords), start=2):
+        if after.start_seconds < before.end_seconds - _OVERLAP_SECONDS:
+            told = f"{after.start_seconds:g} {after.end_seconds:g} {after.label}"
+            raise ChordsUnparsable(line, told)
+    return chords
 
 
 def from_lab(text: str) -> list[Chord]:

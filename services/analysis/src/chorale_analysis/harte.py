@@ -118,6 +118,11 @@ def pitch_class(name: str) -> int:
     return (_LETTERS[name[0]] + name.count("#") - name.count("b")) % 12
 
 
+def is_note(name: str) -> bool:
+    """Whether this is a note's name, such as `F#` or `Bb`."""
+    return re.fullmatch("[A-G](#|b){0,2}", name) is not None
+
+
 def degree(semitones: int) -> str:
     """An interval as Harte's degree: 3 is `b3`, 10 is `b7`."""
     names = ("1", "b2", "2", "b3", "3", "4", "b5", "5", "b6", "6", "b7", "7")

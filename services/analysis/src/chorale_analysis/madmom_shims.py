@@ -27,7 +27,7 @@ def madmom(module: str) -> Any:
     if name in sys.modules:
         return sys.modules[name]
     for old, kind in _OLD_NAMES.items():
-        if not hasattr(np, old):
+        if old not in vars(np):  # asking numpy itself would warn
             setattr(np, old, kind)
     with _as_in_2018(), warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -23,7 +23,7 @@ _DOTTED = {2: 0.2, 3: 0.0, 4: 0.1}
 _RARE = -0.05  # any other
 _COMPOUND_LEAD = 0.3  # deviations by which thirds of a beat are stronger than its half
 _SPREAD_OF_DRUMS, _SPREAD_OF_MUSIC = 0.2, 0.35  # of pitch classes, over their mean
-_SURE_SLOPE = 0.12  # of chances of meters: what a lead of so many nats per beat multiplies by e
+_SURE_SLOPE = 0.15  # of chances of meters: what a lead of so many nats per beat multiplies by e
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ Floats = npt.NDArray[np.float64]
 
 _MOMENTS_MAX = 1500  # likeness of all to all is their square; longer music is heard more coarsely
 _FREE_SECONDS = 0.5  # between moments where no beat is known
-_SURE_BEATS = 0.1
+_SURE_BEATS = 0.3
 _TIMBRES = 14  # coefficients of the log mel spectrum
 
 # Chosen on the annotated material where the result stays the same around them.

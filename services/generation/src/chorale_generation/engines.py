@@ -42,17 +42,6 @@ class EngineNoncommercial(Exception):
         return f"The engine {self.engine} is under {self.licence}, which forbids commercial use."
 
 
-class EngineUnavailable(Exception):
-    """The engine is known and cannot work here."""
-
-    def __init__(self, engine: str, remedy: str) -> None:
-        super().__init__(engine, remedy)
-        self.engine, self.remedy = engine, remedy
-
-    def __str__(self) -> str:
-        return f"The engine {self.engine} is known and cannot work here."
-
-
 @dataclass(frozen=True)
 class Weights:
     """A model that an engine needs."""
@@ -170,12 +159,6 @@ def choose(capability: str, name: str, commercial_only: bool) -> Engine:
                 raise EngineNoncommercial(engine.name, engine.noncommercial_licence)
             return engine
     raise EngineUnknown(name, capability, ",".join(engine.name for engine in able))
-
-
-def require_available(engine: Engine) -> None:
-    """Raises `EngineUnavailable` for an engine that this build cannot run."""
-    if not engine.is_available:
-        raise EngineUnavailable(engine.name, REMEDY)
 
 
 def _default(able: Sequence[Engine], commercial_only: bool) -> Engine:

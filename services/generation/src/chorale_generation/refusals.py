@@ -80,3 +80,14 @@ class WeightsMissing(Exception):
 
     def __str__(self) -> str:
         return f"The engine {self.engine} needs {self.model}, which is not registered for you."
+
+
+class MemoryExhausted(Exception):
+    """The work fits nowhere here, even in the shortest windows."""
+
+    def __init__(self, device: str, window_seconds: float) -> None:
+        super().__init__(device, window_seconds)
+        self.device, self.tried, self.window_seconds = device, "window", window_seconds
+
+    def __str__(self) -> str:
+        return f"{self.device} has no memory for windows of {self.window_seconds:g} s."

@@ -61,7 +61,7 @@ class Settings(ServerSettings):
         maximum=64 << 30,
     )
     decode_idle_seconds: float = setting(
-        30.0,
+        60.0,  # CPU time ends what loops; this is for what hangs, on a busy machine too
         help="When a decoder that makes no progress is killed.",
         unit="seconds",
         minimum=0.1,

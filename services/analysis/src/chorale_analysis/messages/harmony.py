@@ -104,7 +104,8 @@ def chord(message: chords_pb2.Chord, rate_hz: int, line: int) -> Chord:
     if not end:
         start = message.start_frame / rate_hz
         end = start + message.frame_count / rate_hz
-    if end < start:
+    is_note = not message.bass or harte.is_note(message.bass)
+    if end < start or not is_note:
         raise ChordsUnparsable(line, f"{start:g} {end:g} {message.label}")
     return Chord(start, end, str(harte.parse(message.label)), message.confidence, bass=message.bass)
 

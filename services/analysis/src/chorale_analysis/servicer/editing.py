@@ -1,5 +1,7 @@
 """EditChords: chords in, chords out, nothing heard and nothing kept."""
 
+from collections.abc import Sequence
+
 from chorale.analysis.v1 import chords_pb2
 
 from chorale_analysis import messages
@@ -15,7 +17,8 @@ def edit(request: chords_pb2.EditChordsRequest) -> chords_pb2.EditChordsResponse
     from chorale_analysis import chord_editing, chord_orders
 
     rate_hz = request.sample_rate_hz or _RATE_DEFAULT_HZ
-    given = chord_orders.from_lab(request.lab) if request.lab else _given(request)
+    given: Sequence[Chord] = chord_orders.from_lab(request.lab) if request.lab else _given(request)
+    given = chord_orders.in_order(given)
     key = request.key or chord_orders.key_of(given)
     settings = messages.editing(request.editing)
     done = chord_orders.edited(given, settings, key, sorted(request.beat_seconds))

@@ -22,6 +22,8 @@ FRESH_MAX, FANOUT = 32, 8
 _BLOCK_LANDMARKS = 64
 # Numbers are spread over 32 bits by an odd factor (D. Knuth, TAOCP 6.4), so that blocks fill alike.
 _SPREAD = 2654435761
+# How many bits of a number a coarse look compares.
+_COARSE_BITS = 20
 # A number that so many share says nothing.
 _COMMON = 4000
 # Segments are merged in parts of so many landmarks, which take some milliseconds each.
@@ -126,9 +128,12 @@ async def _segments(connection: Connection, shelf_ids: Sequence[int]) -> list[Se
 
 
 async def _read(connection: Connection, segment: Segment, blocks: npt.NDArray[np.uint32]) -> Rows:
-    query = """SELECT data FROM landmark_block WHERE segment = %s AND block = ANY(%s)"""
+    # Put together by the server: one value comes over, not a row for every block.
+    query = """SELECT string_agg(data, '') AS data FROM landmark_block
+        WHERE segment = %s AND block = ANY(%s::bigint[])"""
     cursor = await connection.execute(query, (segment.id, blocks.tolist()), binary=True)
-    return _joined([row["data"] for row in await cursor.fetchall()])
+    row = await cursor.fetchone()
+    return _joined([row["data"] or b""] if row is not None else [])
 
 
 async def _replace(
@@ -241,6 +246,10 @@ def _hits(rows: Rows, probes: Landmarks) -> Hits:
     numbers = _spread(probes.hashes)
     order = np.argsort(numbers, kind="stable")
     asked = numbers[order]
+    # Most of what was read is in a block with what was asked for, and no more: a coarse look first.
+    coarse = np.zeros(1 << _COARSE_BITS, np.bool_)
+    coarse[asked >> (32 - _COARSE_BITS)] = True
+    rows = rows[coarse[rows["number"] >> np.uint32(32 - _COARSE_BITS)]]
     rows = rows[np.isin(rows["number"], asked)]
     if len(rows):
         _, index, counts = np.unique(rows["number"], return_inverse=True, return_counts=True)

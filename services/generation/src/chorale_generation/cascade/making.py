@@ -14,6 +14,7 @@ from chorale_generation.cascade.asked import CascadeWishes, ModelPath
 from chorale_generation.cascade.finishing import Mono, matched, notched, soft_limited
 from chorale_generation.checking import check
 from chorale_generation.checkpoints import CheckpointRefused, read
+from chorale_generation.refusals import MemoryExhausted
 
 if TYPE_CHECKING:
     from encodec.model import EncodecModel
@@ -22,17 +23,6 @@ WINDOW_SECONDS = 16.0
 _SHORTEST_SECONDS = 2.0
 _DIGEST_BYTES = 1 << 20
 Tell = Callable[[str, float], None]
-
-
-class MemoryExhausted(Exception):
-    """The work fits nowhere here, even in the shortest windows."""
-
-    def __init__(self, device: str, window_seconds: float) -> None:
-        super().__init__(device, window_seconds)
-        self.device, self.window_seconds = device, window_seconds
-
-    def __str__(self) -> str:
-        return f"{self.device} has no memory for windows of {self.window_seconds:g} s."
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from google.longrunning import operations_pb2
 from grpc import StatusCode
 
 from chorale_generation import checkpoints, engines, messages, refusals
-from chorale_generation.engines import EngineNoncommercial, EngineUnavailable, EngineUnknown
+from chorale_generation.engines import EngineNoncommercial, EngineUnknown
 from chorale_generation.servicer.cascades import CascadeWorks
 from chorale_generation.servicer.explain_calls import ExplainCalls
 from chorale_generation.servicer.model_calls import ModelCalls
@@ -37,7 +37,6 @@ ERRORS: ErrorTable = {
     **AUDIO_ERRORS,
     EngineUnknown: (StatusCode.INVALID_ARGUMENT, "ENGINE_UNKNOWN"),
     EngineNoncommercial: (StatusCode.FAILED_PRECONDITION, "ENGINE_NONCOMMERCIAL"),
-    EngineUnavailable: (StatusCode.FAILED_PRECONDITION, "ENGINE_UNAVAILABLE"),
     ModelExists: (StatusCode.ALREADY_EXISTS, "MODEL_EXISTS"),
     ModelInUse: (StatusCode.FAILED_PRECONDITION, "MODEL_IN_USE"),
     checkpoints.CheckpointRefused: (StatusCode.INVALID_ARGUMENT, "MODEL_REFUSED"),
@@ -51,6 +50,7 @@ ERRORS: ErrorTable = {
     model_uploads.UploadsFull: (StatusCode.RESOURCE_EXHAUSTED, "QUOTA_EXCEEDED"),
     refusals.StreamOutOfOrder: (StatusCode.INVALID_ARGUMENT, "STREAM_OUT_OF_ORDER"),
     ModelNotFound: (StatusCode.NOT_FOUND, "MODEL_NOT_FOUND"),
+    refusals.MemoryExhausted: (StatusCode.RESOURCE_EXHAUSTED, "DEVICE_MEMORY_EXHAUSTED"),
     refusals.WeightsMissing: (StatusCode.FAILED_PRECONDITION, "WEIGHTS_MISSING"),
     refusals.TrackTooShort: (StatusCode.FAILED_PRECONDITION, "AUDIO_TOO_SHORT"),
     refusals.TrackSilent: (StatusCode.FAILED_PRECONDITION, "AUDIO_SILENT"),

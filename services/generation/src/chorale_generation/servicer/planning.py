@@ -56,7 +56,6 @@ class Planner:
     async def making(self, request: tracks_pb2.GenerateFromTracksRequest) -> Making:
         """Checks a request; raises what is wrong with it."""
         engine = engines.choose(engines.TWO_TRACKS, request.engine, request.commercial_only)
-        engines.require_available(engine)
         is_cascade = engine.name == engines.CASCADE
         others = "mosaic" if is_cascade else "cascade"
         if request.HasField(others):
