@@ -26,6 +26,7 @@ from chorale_generation.mosaic.arrangement import Arrangement, arranged
 from chorale_generation.mosaic.asked import Output, Wishes
 from chorale_generation.mosaic.heard import Heard
 from chorale_generation.mosaic.keys import compatible
+from chorale_generation.mosaic.parts import percussive_share
 from chorale_generation.mosaic.section import piece
 from chorale_generation.mosaic.spectra import Samples
 from chorale_mastering.meter import Meter
@@ -138,6 +139,7 @@ def _heard(sound: Samples) -> Heard:
         key.key,
         rhythm.bpm_confidence,
         key.confidence,
+        percussive_share(sound, RATE_HZ),
     )
 
 

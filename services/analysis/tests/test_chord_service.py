@@ -104,7 +104,7 @@ async def test_text_that_is_no_chord_is_refused(analysis: Any) -> None:
     )
     for bad in ({"label": "C:maj", "bass": "szNH"}, {"label": "C:maj", "start_seconds": 9}):
         chords = [chords_pb2.Chord(label="G:maj", end_seconds=9.5)]
-        chords.append(chords_pb2.Chord(end_seconds=12, **bad))  # type: ignore[arg-type]
+        chords.append(chords_pb2.Chord(end_seconds=12, **bad))
         code, info = await refused(analysis.EditChords(chords_pb2.EditChordsRequest(chords=chords)))
         assert (info.reason, info.metadata["line"]) == ("CHORDS_UNPARSABLE", "2")
 

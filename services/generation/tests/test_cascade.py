@@ -22,29 +22,24 @@ Weights = Mapping[str, torch.Tensor]
 
 
 @pytest.fixture(scope="module")
-def weights() -> tuple[Weights, Weights]:
+def models() -> making.Models:
     """A codec with drawn codebooks and a cascade that changes what it is given."""
     torch.manual_seed(1)
-    state = dict(codec.untrained().state_dict())
-    for name in state:
+    torch.set_num_threads(1)
+    encodec, cascade = codec.untrained(), network.Cascade(network.Shape(stage_count=2))
+    for name, value in encodec.state_dict().items():
         if name.endswith("_codebook.embed"):
-            state[name] = torch.randn_like(state[name])
-    cascade = network.Cascade(network.Shape(stage_count=2))
-    changed = dict(cascade.state_dict())
-    for number in (0, 1):
-        changed[f"stages.{number}.leaving.weight"] = 0.02 * torch.randn(128, 128)
-    return state, changed
+            value.normal_()
+    for name, value in cascade.state_dict().items():
+        if name.endswith("leaving.weight"):
+            value.normal_(std=0.02)
+    return making.Models(encodec.eval(), cascade.eval())
 
 
 @pytest.fixture(scope="module")
-def models(weights: tuple[Weights, Weights]) -> making.Models:
-    """Both, ready."""
-    torch.set_num_threads(1)
-    encodec = codec.untrained()
-    encodec.load_state_dict(dict(weights[0]))
-    cascade = network.Cascade(network.shape_of(weights[1]))
-    cascade.load_state_dict(dict(weights[1]))
-    return making.Models(encodec.eval(), cascade.eval())
+def weights(models: making.Models) -> tuple[Weights, Weights]:
+    """The same as tables of tensors."""
+    return dict(models.codec.state_dict()), dict(models.cascade.state_dict())
 
 
 def noise(seconds: float, seed: int) -> Any:

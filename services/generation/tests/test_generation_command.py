@@ -60,5 +60,7 @@ async def test_a_program_reads_the_answer(run: Run) -> None:
 
 
 async def test_models_are_listed(run: Run) -> None:
-    """An empty registry is an empty list."""
-    assert (await run("models", "--json")).stdout == ""
+    """A line for each; of an engine that has none, nothing."""
+    listed = (await run("models", "--json")).stdout.splitlines()
+    assert all(json.loads(line)["name"].startswith("models/") for line in listed)
+    assert (await run("models", "--engine", "musicgen-large", "--json")).stdout == ""

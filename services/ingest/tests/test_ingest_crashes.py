@@ -8,7 +8,7 @@ from typing import Any
 
 import grpc
 import pytest
-from chorale.ingest.v1 import audio_pb2, upload_pb2
+from chorale.ingest.v1 import audio_pb2, upload_pb2, usage_pb2
 from chorale_ingest.settings import Settings
 from chorale_mesh.objects import EmbeddedObjects
 from chorale_mesh.postgres import EmbeddedPostgres
@@ -48,7 +48,7 @@ async def resumed(process: Process, upload: str, data: bytes) -> Any:
         return reply.audio, committed
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.slow
 async def test_an_upload_survives_kill_9(
     process: Process, shared_settings: Settings, seed: int
@@ -83,7 +83,7 @@ async def test_kill_9_while_finishing_loses_nothing(
 ) -> None:
     """Between the last byte and the answer there are several steps; each may be the last."""
     data = song(110, 44100 * 30)
-    for number, delay in enumerate((0.0, 0.02, 0.05, 0.1, 0.2)):
+    for number, delay in enumerate((0.0, 0.03, 0.08, 0.2)):
         file = data[: len(data) - 44 * number]  # another digest each time
         async with grpc.aio.insecure_channel(process.address) as channel:
             ingest = Ingest(channel)
@@ -201,6 +201,10 @@ async def test_the_sweep_removes_what_is_over(settings: Settings) -> None:
         assert len(keys(settings)) == 3
         assert (await refusal(ingest.get(audio.name))).reason == "AUDIO_NOT_FOUND"
         assert (await refusal(ingest.committed(upload.name))).reason == "UPLOAD_NOT_FOUND"
+        watching = ingest.WatchDeletions(usage_pb2.WatchDeletionsRequest())
+        told = (await anext(aiter(watching))).deletion  # other services hear of it
+        watching.cancel()
+        assert (told.audio, told.last) == (audio.name, True)
 
 
 async def test_a_stream_of_many_small_chunks_and_silences_is_stored(ingest: Ingest) -> None:

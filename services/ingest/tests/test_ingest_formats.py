@@ -45,7 +45,7 @@ def _frames(sound: Any) -> Iterator[Any]:
 
 def plainly(data: bytes) -> Any:
     """What FFmpeg itself makes of it, as floats."""
-    with av.open(io.BytesIO(data)) as container:
+    with av.open(io.BytesIO(data), "r") as container:
         into = av.AudioResampler(format="flt")
         parts = [
             made.to_ndarray()

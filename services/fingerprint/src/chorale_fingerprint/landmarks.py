@@ -54,9 +54,16 @@ def landmarks(peaks: Peaks) -> Landmarks:
     return _landmarks(peaks, hashes, figures[0])
 
 
-def probes(peaks: Peaks, choices: int) -> Landmarks:
-    """Lists what to look up for a query: `choices` peaks in each window, and what is next door."""
-    figures = _figures(peaks, choices)
+# What a query looks up, from little to much: what a recording keeps, what is next door too, and
+# figures of the two peaks of each window that stand out most.
+EFFORTS = (0, 1, 2)
+
+
+def probes(peaks: Peaks, effort: int) -> Landmarks:
+    """Lists what to look up for a query, the more the greater the effort."""
+    if effort == 0:
+        return landmarks(peaks)
+    figures = _figures(peaks, choices=effort)
     shape = _shape(peaks, figures)
     margins = (_SHARE_MARGIN, _SHARE_MARGIN, _REGION_MARGIN)
     near = [_nearest(*place, margin) for place, margin in zip(shape.places, margins, strict=True)]

@@ -1,10 +1,12 @@
 """Music off the event loop: what runs in the process pool."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chorale_audio.source import Source
+
+from chorale_generation.mosaic.asked import Output
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,11 +15,13 @@ if TYPE_CHECKING:
 
     from chorale_generation.cascade.asked import CascadeWishes, ModelPath
     from chorale_generation.mosaic.arrangement import Arrangement
-    from chorale_generation.mosaic.asked import Output, Wishes
+    from chorale_generation.mosaic.asked import Wishes
     from chorale_generation.mosaic.heard import Heard
     from chorale_generation.mosaic.transfer import Transfer
 
 _CHUNK_FRAMES = 1 << 16
+_LISTENED_SECONDS = 16.0
+_LISTENING = Output(sample_rate_hz=24000, channel_count=1)
 
 # Music is imported where it runs: scipy takes longer to import than the service to start.
 
@@ -38,12 +42,25 @@ def warm() -> None:
 
 
 def arrange(
-    tracks: "tuple[Heard, Heard]", wishes: "Wishes", output: "Output", seed: int
+    sources: tuple[Source, Source],
+    tracks: "tuple[Heard, Heard]",
+    wishes: "Wishes",
+    output: "Output",
+    seed: int,
 ) -> "Arrangement":
-    """Lays out a mosaic."""
+    """Lays out a mosaic; what analysis does not tell of the tracks is heard here."""
     from chorale_generation.mosaic.arrangement import arranged
+    from chorale_generation.mosaic.parts import percussive_share
 
-    return arranged(tracks, wishes, output.frame_count / output.sample_rate_hz, seed)
+    heard = []
+    for source, track in zip(sources, tracks, strict=True):
+        seconds = min(source.duration_seconds, _LISTENED_SECONDS)
+        sound = _read(source, 0.0, seconds, _LISTENING)
+        heard.append(
+            replace(track, percussive_share=percussive_share(sound, _LISTENING.sample_rate_hz))
+        )
+    duration_seconds = output.frame_count / output.sample_rate_hz
+    return arranged((heard[0], heard[1]), wishes, duration_seconds, seed)
 
 
 def make_piece(

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from chorale_fingerprint import likeness, matching, placing
 from chorale_fingerprint.codes import Codes
-from chorale_fingerprint.landmarks import probes
+from chorale_fingerprint.landmarks import EFFORTS, probes
 from chorale_fingerprint.likeness import Likeness
 from chorale_fingerprint.matching import Probes
 from chorale_fingerprint.peaks import Peaks
@@ -56,8 +56,8 @@ class Searcher:
     ) -> list[Hit]:
         """Searches by landmarks only."""
         hits: list[Hit] = []
-        for choices in (1, 2):
-            looked_up = await asyncio.to_thread(probes, _probed(peaks), choices)
+        for effort in EFFORTS:
+            looked_up = await asyncio.to_thread(probes, _probed(peaks), effort)
             found = await self._store.landmarks.find(shelves.ids, looked_up)
             candidates = await asyncio.to_thread(placing.candidates, found)
             ids = sorted({each.recording for each in candidates})

@@ -106,10 +106,8 @@ def _natural(bpm: float) -> float:
 
 
 def _rhythm_track(tracks: tuple[Heard, Heard]) -> int:
-    """The track whose beat is surer and more even, and whose key is less so."""
-    one, other = (
-        _evenness(track) + track.bpm_confidence - track.key_confidence for track in tracks
-    )
+    """The track with more strokes in it, and a more even beat; the first where they are alike."""
+    one, other = (_evenness(track) + track.percussive_share for track in tracks)
     return 2 if other > one + 0.02 else 1
 
 

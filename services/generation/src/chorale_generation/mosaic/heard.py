@@ -17,6 +17,7 @@ class Heard:
     key: str = ""
     bpm_confidence: float = 0.0
     key_confidence: float = 0.0
+    percussive_share: float = 0.0  # of its power; not of analysis, found where sound is read
     beats_per_bar: int = 0
     downbeat: int = -1  # place in `beats_seconds` of the first beat of a bar; -1: not known
 

@@ -32,3 +32,13 @@ def parts(sound: Samples, sample_rate_hz: int) -> Parts:
     mask = (sudden / np.maximum(sudden + steady, 1e-20)).astype(np.float32)
     percussive = laid(spectra * mask[:, None, :], length, len(sound))
     return Parts(percussive, sound - percussive)
+
+
+def percussive_share(sound: Samples, sample_rate_hz: int) -> float:
+    """The share of the power that is percussive, in [0, 1]."""
+    taken = parts(sound, sample_rate_hz)
+    strokes, tones = (
+        float(np.square(part, dtype=np.float64).sum())
+        for part in (taken.percussive, taken.harmonic)
+    )
+    return strokes / max(strokes + tones, 1e-12)

@@ -61,7 +61,9 @@ class MosaicWorks:
             return await self._cascades.generate(job, asked, seed)
         await job.progress("encoding", 0.05, "Listening to both tracks.")
         heard = await self._heard(asked, f"{job.name} {job.attempt}")
-        arrangement = await job.run(worker.arrange, heard, asked.wishes, asked.output, seed)
+        arrangement = await job.run(
+            worker.arrange, asked.sources, heard, asked.wishes, asked.output, seed
+        )
         told = messages.said(asked.wishes, asked.output, seed)
         told |= messages.chosen(heard, arrangement)
         made_by = messages.provenance(request.engine, asked.engine, told)
