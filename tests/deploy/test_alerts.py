@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import rendered_chart as chart
 import yaml
+from chorale_runtime import metrics
+from chorale_runtime.operations.measures import Measures
 
 ALERTS = sorted((chart.CHART / "alerts").glob("*.yaml"))
 # For each alert: series of a service that should wake somebody, and series that should not.
@@ -58,6 +60,21 @@ def test_every_alert_has_a_page_and_a_series() -> None:
         assert rule["annotations"]["runbook_url"] == f"docs/runbooks/{path.stem}.md"
         page = (chart.ROOT / rule["annotations"]["runbook_url"]).read_text()
         assert page.startswith(f"# {path.stem}\n")
+
+
+def test_alerts_ask_only_for_metrics_that_services_make() -> None:
+    """Each metric of a rule is one that a service's operations or calls register."""
+    Measures("alerted", ["queue"])
+    told = [
+        line.split()[2] for line in metrics.exposition().decode().splitlines() if "TYPE" in line
+    ]
+    calls = [family.name for family in metrics.CallMetrics("alerted").collect()]
+    made = {*told, *calls} | {f"{name}_total" for name in calls}
+    for _, rule in _rules():
+        service = rule["labels"]["service"]
+        asked = set(re.findall(rf"chorale_{service}_\w+", rule["expr"]))
+        assert asked
+        assert {name.replace(service, "alerted", 1) for name in asked} <= made
 
 
 def test_runbooks_lead_only_to_pages_that_exist() -> None:

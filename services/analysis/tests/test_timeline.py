@@ -18,7 +18,7 @@ from chorale.operations.v1 import operations_service_pb2  # noqa: F401 - what op
 from chorale_analysis.midi import TICKS, midi
 from chorale_analysis.musicxml import lead_sheet
 from chorale_analysis.sheet import BeatMark, Mark, Sheet
-from google.longrunning import operations_pb2
+from google.longrunning import operations_pb2, operations_pb2_grpc
 from standing_ingest import Ingest
 
 FORMATS = timeline_pb2.TimelineFormat
@@ -144,6 +144,19 @@ async def test_files_of_what_is_no_analysis_are_refused(
     ):
         _, info = await refused(exported(analysis, operation, form))
         assert info.reason == expected
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_files_wait_for_the_end(channel: Any, analysis: Any, ingest: Ingest) -> None:
+    """A file of an analysis that has not ended is refused, which says how far it is."""
+    audio = ingest.put(signals.song(96, "E", "minor", 60.0))
+    operation = await analysis.Analyze(analysis_of(audio.name))
+    _, info = await refused(exported(analysis, operation, FORMATS.TIMELINE_FORMAT_LAB))
+    assert info.reason == "OPERATION_NOT_DONE"
+    stub = operations_pb2_grpc.OperationsStub(channel)
+    await stub.CancelOperation(operations_pb2.CancelOperationRequest(name=operation.name))
+    done, _ = await ended(channel, operation)
+    assert reason(done.error).reason == "OPERATION_CANCELLED"
 
 
 @pytest.mark.asyncio(loop_scope="session")
