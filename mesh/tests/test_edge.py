@@ -186,8 +186,13 @@ def test_plain_grpc_passes_with_codes_and_deadlines(
     with pytest.raises(grpc.RpcError) as missing:
         stub.GetAudio(audio_pb2.GetAudioRequest(name=f"audio/{'0' * 64}"), timeout=10)
     assert missing.value.code() is grpc.StatusCode.NOT_FOUND
-    with pytest.raises(grpc.RpcError) as late:
-        stub.GetAudio(audio_pb2.GetAudioRequest(name=name), timeout=0.000001)
+    watched = health_pb2_grpc.HealthStub(channel).Watch(
+        health_pb2.HealthCheckRequest(),
+        metadata=[("chorale-service", "ingest")],
+        timeout=0.5,
+    )
+    with pytest.raises(grpc.RpcError) as late:  # a watch never ends by itself
+        list(watched)
     assert late.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
