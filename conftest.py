@@ -19,8 +19,9 @@ ABSENT = {name for name in SERVICES if importlib.util.find_spec(f"chorale_{name}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--fuzz-count`: how many random requests each RPC gets."""
+    """`--fuzz-count`: how many random requests each RPC gets; `--kill-stride`: see below."""
     parser.addoption("--fuzz-count", type=int, default=200)
+    parser.addoption("--kill-stride", type=int, default=5)
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
@@ -112,3 +113,9 @@ def testdata() -> Path:
 def fuzz_count(request: pytest.FixtureRequest) -> int:
     """How many random requests each RPC gets."""
     return int(request.config.getoption("--fuzz-count"))
+
+
+@pytest.fixture(scope="session")
+def kill_stride(request: pytest.FixtureRequest) -> int:
+    """Of the steps at which a service is killed, each how many-th is tried; 1 is all."""
+    return int(request.config.getoption("--kill-stride"))

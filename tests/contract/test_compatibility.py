@@ -4,12 +4,19 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
 import pytest
 from contract_image import PROTOS, ROOT
+from google.protobuf.descriptor_pb2 import (
+    DescriptorProto,
+    FieldDescriptorProto,
+    FileDescriptorSet,
+)
 
+LOUDNESS = "chorale/mastering/v1/loudness.proto"
 BUF = Path(sys.executable).parent / "buf"
 
 pytestmark = pytest.mark.skipif(
@@ -77,30 +84,55 @@ def test_nothing_that_was_promised_is_broken(committed: Path, image: Path) -> No
     assert _breaks(image, _compile(committed)) == ""
 
 
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [
-        ("double integrated_lufs = 1;", "double integrated_lufs = 99;"),
-        ("double integrated_lufs = 1;", "string integrated_lufs = 1;"),
-        ("double integrated_lufs = 1;", "double integrated_loudness = 1;"),
-        ("double integrated_lufs = 1;", ""),
-    ],
-    ids=["renumbered", "retyped", "renamed", "deleted"],
-)
-def test_the_gate_bites(before: str, after: str, image: Path, tmp_path: Path) -> None:
+def _changed(image: Path, to: Path, change: Callable[[DescriptorProto], None]) -> Path:
+    """The image, with a change to mastering's message `Loudness`."""
+    contract = FileDescriptorSet.FromString(image.read_bytes())
+    (file,) = (each for each in contract.file if each.name == LOUDNESS)
+    (message,) = (each for each in file.message_type if each.name == "Loudness")
+    change(message)
+    to.write_bytes(contract.SerializeToString())
+    return to
+
+
+def _integrated(message: DescriptorProto) -> FieldDescriptorProto:
+    (field,) = (each for each in message.field if each.name == "integrated_lufs")
+    return field
+
+
+def _renumber(message: DescriptorProto) -> None:
+    _integrated(message).number = 99
+
+
+def _retype(message: DescriptorProto) -> None:
+    _integrated(message).type = FieldDescriptorProto.TYPE_STRING
+
+
+def _rename(message: DescriptorProto) -> None:
+    _integrated(message).name = "integrated_loudness"
+
+
+def _delete(message: DescriptorProto) -> None:
+    message.field.remove(_integrated(message))
+
+
+def _add(message: DescriptorProto) -> None:
+    message.field.add(
+        name="new",
+        number=99,
+        json_name="new",
+        type=FieldDescriptorProto.TYPE_DOUBLE,
+        label=FieldDescriptorProto.LABEL_OPTIONAL,
+    )
+
+
+@pytest.mark.parametrize("change", [_renumber, _retype, _rename, _delete])
+def test_the_gate_bites(
+    change: Callable[[DescriptorProto], None], image: Path, tmp_path: Path
+) -> None:
     """A field that is renumbered, retyped, renamed or deleted is found."""
-    new = _copy(tmp_path / "new")
-    path = new / "chorale/mastering/v1/loudness.proto"
-    text = path.read_text()
-    assert before in text
-    path.write_text(text.replace(before, after))
-    assert "integrated_lufs" in _breaks(_compile(new), image)
+    assert "integrated_lufs" in _breaks(_changed(image, tmp_path / "new.binpb", change), image)
 
 
 def test_growing_is_allowed(image: Path, tmp_path: Path) -> None:
     """A new field breaks nothing."""
-    new = _copy(tmp_path / "new")
-    path = new / "chorale/mastering/v1/loudness.proto"
-    anchor = "double integrated_lufs = 1;"
-    path.write_text(path.read_text().replace(anchor, f"{anchor}\n\n  // New.\n  double new = 99;"))
-    assert _breaks(_compile(new), image) == ""
+    assert _breaks(_changed(image, tmp_path / "new.binpb", _add), image) == ""

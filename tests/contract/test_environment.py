@@ -150,8 +150,6 @@ def use_librosa():
 
     chroma = librosa.feature.chroma_stft(y=tone, sr=RATE_HZ, tuning=0.0)
     assert int(chroma.mean(axis=1).argmax()) == 9  # 220 Hz is an A
-    tempo, _ = librosa.beat.beat_track(y=song, sr=RATE_HZ)  # compiles gufuncs: ten seconds
-    assert abs(float(np.ravel(tempo)[0]) - 120.0) < 1.0
 
 
 def use_resampy():

@@ -227,6 +227,11 @@ class Process:
         self._process.send_signal(signal.SIGKILL)
         self._process.wait()
 
+    def has_ended(self) -> bool:
+        """Whether it is gone."""
+        assert self._process is not None
+        return self._process.poll() is not None
+
     def stop(self) -> int:
         """Ask it to stop; returns its exit status."""
         assert self._process is not None

@@ -1,4 +1,4 @@
-"""What is acknowledged survives: kill -9 of the service, outages of what it stands on."""
+"""What is acknowledged survives: kill -9 in mid-stream, outages of what the service stands on."""
 
 import asyncio
 import random
@@ -48,14 +48,11 @@ async def resumed(process: Process, upload: str, data: bytes) -> Any:
         return reply.audio, committed
 
 
-@pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.slow
-async def test_an_upload_survives_kill_9(
-    process: Process, shared_settings: Settings, seed: int
-) -> None:
-    """Killed at any moment, the service knows afterwards exactly what it acknowledged."""
-    data = song(100 + seed, 44100 * 100)  # 17 MiB: several parts
-    killed_at = random.Random(seed).uniform(0.05, 0.6)
+async def test_an_upload_survives_kill_9(process: Process, shared_settings: Settings) -> None:
+    """Killed in mid-stream, the service knows afterwards exactly what it acknowledged."""
+    data = song(101, 44100 * 100)  # 17 MiB: several parts
+    killed_at = random.uniform(0.05, 0.6)
     acknowledged = 0
     async with grpc.aio.insecure_channel(process.address) as channel:
         ingest = Ingest(channel)
@@ -75,31 +72,6 @@ async def test_an_upload_survives_kill_9(
         assert acknowledged <= committed <= len(data)
         assert audio.name == f"audio/{sha256(data)}"
     assert await seen(lambda: not keys(shared_settings, upload.name))
-
-
-@pytest.mark.slow
-async def test_kill_9_while_finishing_loses_nothing(
-    process: Process, shared_settings: Settings
-) -> None:
-    """Between the last byte and the answer there are several steps; each may be the last."""
-    data = song(110, 44100 * 30)
-    for number, delay in enumerate((0.0, 0.03, 0.08, 0.2)):
-        file = data[: len(data) - 44 * number]  # another digest each time
-        async with grpc.aio.insecure_channel(process.address) as channel:
-            ingest = Ingest(channel)
-            upload = await ingest.start(len(file))
-            await ingest.write(upload.name, file)
-            finishing = asyncio.ensure_future(
-                ingest.write(upload.name, b"", len(file), finish=True)
-            )
-            await asyncio.sleep(delay)
-            process.kill()
-            await asyncio.gather(finishing, return_exceptions=True)
-        process.start()
-        audio, _ = await resumed(process, upload.name, file)
-        assert audio.name == f"audio/{sha256(file)}"
-        left = upload.name
-        assert await seen(lambda left=left: not keys(shared_settings, left))
 
 
 class Storage:
