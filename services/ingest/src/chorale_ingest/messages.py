@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from chorale.audio.v1 import audio_pb2 as audio_types_pb2
 from chorale.engines.v1 import engine_pb2
 from chorale.ingest.v1 import audio_pb2, reading_pb2, upload_pb2, usage_pb2
+from chorale_runtime.spliced import Spliced
 from google.api import httpbody_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -181,18 +182,18 @@ def wanted_frames(request: reading_pb2.ReadFramesRequest) -> Wanted:
     )
 
 
-def frames(piece: Piece, first_of: Plan | None) -> reading_pb2.ReadFramesResponse:
+def frames(piece: Piece, first_of: Plan | None) -> Spliced:
     """One message of frames; the first tells the format too."""
-    told = reading_pb2.ReadFramesResponse(start_frame=piece.start_frame, pcm=piece.pcm)
+    told = reading_pb2.ReadFramesResponse(start_frame=piece.start_frame)
     if first_of is not None:
         told.format.CopyFrom(_format(first_of.sample_rate_hz, first_of.channel_count))
         told.total_frames = first_of.total_frames
-    return told
+    return Spliced(told, "pcm", piece.pcm)
 
 
-def body(data: bytes, content_type: str) -> httpbody_pb2.HttpBody:
+def body(data: bytes, content_type: str) -> Spliced:
     """One message of a download; the content type is told in the first."""
-    return httpbody_pb2.HttpBody(content_type=content_type, data=data)
+    return Spliced(httpbody_pb2.HttpBody(content_type=content_type), "data", data)
 
 
 def picture(drawn: overview.Picture) -> reading_pb2.GetOverviewResponse:

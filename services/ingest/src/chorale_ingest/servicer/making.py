@@ -12,7 +12,7 @@ from chorale.ingest.v1 import (
 )
 from chorale_runtime import caller
 from chorale_runtime.operations import Operations, Work
-from google.api import httpbody_pb2
+from chorale_runtime.spliced import Spliced
 from google.longrunning import operations_pb2
 
 from chorale_ingest import messages
@@ -60,7 +60,7 @@ class MakingServicer(ingest_service_pb2_grpc.IngestServiceServicer):
 
     async def GetPreview(
         self, request: reading_pb2.GetPreviewRequest, context: Context
-    ) -> AsyncIterator[httpbody_pb2.HttpBody]:
+    ) -> AsyncIterator[Spliced]:
         """Streams at most 15 s, faded."""
         entry = await self._entry(request.audio)
         start = request.span.start_frame if request.HasField("span") else None

@@ -16,7 +16,7 @@ from chorale.ingest.v1 import (
 )
 from chorale_runtime import caller, pages
 from chorale_runtime.refusals import CallForbidden
-from google.api import httpbody_pb2
+from chorale_runtime.spliced import Spliced
 
 from chorale_ingest import messages, sounds
 from chorale_ingest.engines import Engine
@@ -217,7 +217,7 @@ class IngestServicer(MakingServicer):
 
     async def ReadFrames(
         self, request: reading_pb2.ReadFramesRequest, context: Context
-    ) -> AsyncIterator[reading_pb2.ReadFramesResponse]:
+    ) -> AsyncIterator[Spliced]:
         """Reads frames as PCM, in order."""
         entry = await self._entry(request.audio)
         plan = reading.plan(entry.sound, messages.wanted_frames(request))
@@ -228,7 +228,7 @@ class IngestServicer(MakingServicer):
 
     async def ReadBytes(
         self, request: reading_pb2.ReadBytesRequest, context: Context
-    ) -> AsyncIterator[reading_pb2.ReadBytesResponse]:
+    ) -> AsyncIterator[Spliced]:
         """Reads the stored bytes of the original."""
         entry = await self._entry(request.audio)
         offset, size_bytes = request.offset_bytes, entry.sound.size_bytes
@@ -237,14 +237,13 @@ class IngestServicer(MakingServicer):
         key = self._downloads.original_key(entry.sound)
         told_size = size_bytes
         async for data in self._reader.raw(key, offset, request.length_bytes):
-            yield reading_pb2.ReadBytesResponse(
-                offset_bytes=offset, data=data, size_bytes=told_size
-            )
+            told = reading_pb2.ReadBytesResponse(offset_bytes=offset, size_bytes=told_size)
+            yield Spliced(told, "data", data)
             offset, told_size = offset + len(data), 0
 
     async def DownloadAudio(
         self, request: reading_pb2.DownloadAudioRequest, context: Context
-    ) -> AsyncIterator[httpbody_pb2.HttpBody]:
+    ) -> AsyncIterator[Spliced]:
         """Streams audio as a file."""
         entry = await self._entry(request.audio)
         if request.cover:

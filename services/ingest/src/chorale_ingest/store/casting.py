@@ -52,7 +52,7 @@ class Caster:
 
     async def _floats(self, sound: Sound, made: Cast) -> AsyncIterator[bytes]:
         async for piece in self._reader.frames(sound, plan(sound, _wanted(made))):
-            yield piece.pcm
+            yield bytes(piece.pcm)
 
 
 class InOrder:

@@ -8,7 +8,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TypeAlias
 
+import numpy as np
 from chorale_runtime.objects import Objects
 
 from chorale_ingest import overview, resampling, samples
@@ -20,6 +22,9 @@ FETCH_BYTES = 1 << 20
 FLOAT_BYTES = 4
 # The finest picture that is drawn from the samples themselves; longer spans use the overview.
 PICTURE_FRAMES_MAX = 1 << 21
+
+
+Pcm: TypeAlias = bytes | memoryview
 
 
 class SpanPastEnd(Exception):
@@ -60,10 +65,10 @@ class Plan:
 
 @dataclass(frozen=True)
 class Piece:
-    """Frames, as interleaved float32."""
+    """Frames, as interleaved float32, wherever they lie."""
 
     start_frame: int
-    pcm: bytes
+    pcm: Pcm
 
 
 def plan(sound: Sound, wanted: Wanted) -> Plan:
@@ -99,7 +104,7 @@ class Reader:
             yield Piece(position, pcm)
             position += len(pcm) // frame_bytes
 
-    def _pieces(self, sound: Sound, asked: Plan) -> AsyncIterator[bytes]:
+    def _pieces(self, sound: Sound, asked: Plan) -> AsyncIterator[Pcm]:
         if asked.sample_rate_hz == sound.sample_rate_hz:
             return self._stored(sound, asked)
         piece_bytes = asked.frames_per_chunk * asked.channel_count * FLOAT_BYTES
@@ -135,7 +140,7 @@ class Reader:
             made = overview.stored_points(stored)
         return overview.picture(made, per_point, point_count)
 
-    async def _stored(self, sound: Sound, asked: Plan) -> AsyncIterator[bytes]:
+    async def _stored(self, sound: Sound, asked: Plan) -> AsyncIterator[Pcm]:
         layout = sound.layout
         as_is = layout.encoding is samples.Encoding.F32LE and (
             asked.channel_count == layout.channel_count
@@ -147,7 +152,7 @@ class Reader:
         fetch_bytes = max(1, FETCH_BYTES // piece_bytes) * piece_bytes
         chunks = self._objects.read(pcm_key(sound.sha256), offset, span, fetch_bytes)
         async for piece in rechunked(chunks, piece_bytes):
-            yield piece if as_is else _signal(piece, layout, asked.channel_count).tobytes()
+            yield piece if as_is else _signal(piece, layout, asked.channel_count).data.cast("B")
 
     async def _resampled(self, sound: Sound, asked: Plan) -> AsyncIterator[bytes]:
         grid = resampling.grid(sound.sample_rate_hz, asked.sample_rate_hz)
@@ -189,7 +194,8 @@ class Reader:
 
 
 def _signal(data: bytes, layout: Layout, channel_count: int) -> Signal:
-    return samples.with_channels(samples.signal(samples.unpacked(data, layout)), channel_count)
+    signal = samples.signal(samples.unpacked(data, layout))
+    return np.ascontiguousarray(samples.with_channels(signal, channel_count))
 
 
 async def rechunked(chunks: AsyncIterator[bytes], size_bytes: int) -> AsyncIterator[bytes]:
