@@ -8,7 +8,7 @@ SERVICES ?=
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test unit check fix protos lock docs bench bench-accuracy fuzz images clean
+.PHONY: help setup demo up test unit check fix protos lock docs bench bench-accuracy gpu train-starter fuzz images clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,15 @@ bench: $(READY) ## measure against the yardsticks of docs/benchmarks.md
 
 bench-accuracy: $(READY) ## how often degraded music is known again, beside Chromaprint
 	@$(BIN)/python -m bench fingerprint_accuracy
+
+gpu: $(READY) ## check and measure what needs a GPU; says aloud what it skips where there is none
+	@$(BIN)/pytest -n 0 -rs -m gpu services/generation/tests/test_generation_gpu.py
+	@$(BIN)/python -m bench.generation_cascade --gpu
+
+train-starter: $(READY) ## train a codec and a cascade by the mesh that is up: make train-starter AUDIO="a.flac b.flac ..."
+	@test -n "$(AUDIO)" || { echo "Name at least 9 files of 30 s: make train-starter AUDIO=\"a.flac b.flac ...\""; exit 2; }
+	@$(BIN)/chorale train codec models/encodec-24khz $(AUDIO) $(TRAIN)
+	@$(BIN)/chorale train cascade models/cascade $(AUDIO) $(TRAIN)
 
 fuzz: $(READY) ## 10,000 random requests per RPC (RPC=... for some, COUNT=... for fewer)
 	@$(BIN)/python -m pytest -n $(JOBS) tests/mesh/test_fuzz.py --fuzz-count $(or $(COUNT),10000)

@@ -67,20 +67,27 @@ def standing(postgres_url: str, objects: EmbeddedObjects, folder: Path) -> Itera
         connection.execute(f'CREATE DATABASE "{name}"'.encode())
     url = psycopg.conninfo.make_conninfo(postgres_url, dbname=name)
     bucket = name.replace("_", "-")
-    announce, log = folder / "ingest.json", folder / "ingest.log"
     environment = {
-        "CHORALE_ADDRESS": "127.0.0.1:0",
-        "CHORALE_ANNOUNCE_FILE": str(announce),
         "CHORALE_DATABASE_URL": url,
         "CHORALE_OBJECTS_ENDPOINT": objects.endpoint,
         "CHORALE_OBJECTS_ACCESS_KEY": objects.access_key,
         "CHORALE_OBJECTS_SECRET_KEY": objects.secret_key,
         "CHORALE_OBJECTS_BUCKET": bucket,
     }
-    process = _start("chorale_ingest", environment, log)
-    try:
-        address = _ready(process, announce, log)
+    with serving("chorale_ingest", environment, folder) as (address, process):
         yield Ingest(address, url, objects, bucket, process)
+
+
+@contextmanager
+def serving(
+    module: str, environment: Mapping[str, str], folder: Path
+) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
+    """Runs a service in a process of its own until the block ends; yields its address."""
+    announce, log = folder / "announced.json", folder / "service.log"
+    told = {"CHORALE_ADDRESS": "127.0.0.1:0", "CHORALE_ANNOUNCE_FILE": str(announce)}
+    process = _start(module, {**environment, **told}, log)
+    try:
+        yield _ready(process, announce, log), process
     finally:
         process.terminate()
         try:
@@ -115,7 +122,7 @@ def _ready(process: "subprocess.Popen[bytes]", announce: Path, log: Path) -> str
                 continue
             if answer.status == health_pb2.HealthCheckResponse.SERVING:
                 return address
-    raise RuntimeError(f"Ingest did not start:\n{log.read_text()[-4000:]}")
+    raise RuntimeError(f"The service did not start:\n{log.read_text()[-4000:]}")
 
 
 def _chunks(data: bytes) -> Iterator[upload_pb2.PutAudioRequest]:

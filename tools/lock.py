@@ -28,6 +28,8 @@ LOCAL = {f"chorale-{Path(package).name}": package for package in PACKAGES}
 SOURCE_ONLY = {"madmom"}  # built here, against the numpy that is installed: never from a cache
 # Asked for by a package that never needs it in our use of it (docs/decisions/0003).
 UNUSED = {"torchaudio", "tensorflow", "tensorflow-macos", "coremltools", "tflite-runtime"}
+# Extras that no lock has: who wants one installs it (services/mastering/pyproject.toml says why).
+UNLOCKED_EXTRAS = {("services/mastering", "aac")}
 HEADER = "# Written by `make lock` from what is installed. Install with --no-deps.\n"
 
 
@@ -44,7 +46,11 @@ def main() -> None:
 
 def _declared(package: str) -> Iterable[Requirement]:
     project = tomllib.loads((ROOT / package / "pyproject.toml").read_text())["project"]
-    extras = project.get("optional-dependencies", {}).values()
+    extras = [
+        group
+        for extra, group in project.get("optional-dependencies", {}).items()
+        if (package, extra) not in UNLOCKED_EXTRAS
+    ]
     return [Requirement(text) for group in (project["dependencies"], *extras) for text in group]
 
 

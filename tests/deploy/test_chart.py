@@ -150,10 +150,10 @@ def test_network_policies_admit_exactly_the_calls(found: list[chart.Manifest]) -
 
 
 def test_bundled_storage_admits_services_alone() -> None:
-    """Only the pods of services reach the bundled database and object storage."""
+    """Only the pods of services reach the bundled storage, and what migrates the database."""
     policies = chart.of_kind(chart.manifests(chart.case("minimal")), "NetworkPolicy")
-    for name in ("database", "objects"):
-        assert _peers(policies[f"chorale-{name}"], "ingress", "from") == set(SERVICES)
+    for name, more in (("database", {"migration"}), ("objects", set[str]())):
+        assert _peers(policies[f"chorale-{name}"], "ingress", "from") == set(SERVICES) | more
 
 
 @pytest.mark.parametrize(
@@ -224,6 +224,10 @@ def test_pools_do_not_select_each_others_pods() -> None:
         ({"network": {"policies": False}}, ("NetworkPolicy",)),
         ({"monitoring": {"otlpEndpoint": ""}}, ("PodMonitor", "PrometheusRule")),
         ({"tls": {"mode": "secret"}}, ("Certificate", "Issuer")),
+        (
+            {"storage": {"objects": {"endpoint": "x:443"}, "database": {"migrateFirst": False}}},
+            ("Job",),
+        ),
     ],
     ids=str,
 )

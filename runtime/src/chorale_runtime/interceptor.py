@@ -139,10 +139,11 @@ class _Around:
             raw = await context.read()
             if raw is EOF:
                 break
-            request = self._received(call, raw)
-            del raw  # hundreds of streams wait here for their next chunk: hold no copy of the last
-            yield request
-            del request
+            taken = [self._received(call, raw)]
+            # Hundreds of streams wait, here for their next chunk and below until one is stored.
+            # What is held meanwhile is theirs to say: nothing is held here.
+            del raw
+            yield taken.pop()
         call.has_read_all = True
         # A client that vanishes in mid-stream looks like one that has finished, until its
         # cancellation, which is already under way, is delivered.

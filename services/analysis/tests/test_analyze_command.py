@@ -35,14 +35,24 @@ def run(ingest: Ingest, address: str, monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 async def test_a_file_is_analyzed(run: Run, channel: grpc.aio.Channel, tmp_path: Path) -> None:
     """Tempo, key and chords are printed, and the files asked for are there and open."""
-    result = await run("analyze", "song.wav", "--export", "midi,lab,json", "-o", "sheets")
+    result = await run(
+        "analyze",
+        "song.wav",
+        "--export",
+        "midi,lab,json",
+        "--pictures",
+        "timeline",
+        "--svg",
+        "-o",
+        "sheets",
+    )
     assert result.exit_code == 0, result.output
     rows = dict(line.split("\t")[:2] for line in result.stdout.splitlines() if "\t" in line)
     assert float(rows["tempo"].split()[0]) == pytest.approx(120, rel=0.02)
     assert rows["key"] == "E minor"
     assert "E:min" in result.stdout
     files = {path.name for path in (tmp_path / "sheets").iterdir()}
-    assert files == {"song.mid", "song.lab.zip", "song.json"}
+    assert files == {"song.mid", "song.lab.zip", "song.json", "song.timeline.svg"}
     assert mido.MidiFile(tmp_path / "sheets" / "song.mid").length == pytest.approx(12.0, abs=0.6)
 
 

@@ -19,7 +19,6 @@ from chorale.fingerprint.v1 import (
     fingerprint_service_pb2,
     listening_pb2,
     recordings_pb2,
-    similar_pb2,
 )
 from chorale.fingerprint.v1 import fingerprint_service_pb2 as service_pb2
 from chorale_client import AsyncChorale, ChoraleError, Patience
@@ -338,14 +337,35 @@ async def test_without_the_library_the_engine_says_what_to_run(
             assert caught.value.metadata["remedy"] == "apt-get install -y libchromaprint1"
 
 
-async def test_what_is_not_served_yet_says_so(ada: AsyncChorale) -> None:
-    """An RPC of a later build answers NOT_SERVED."""
-    asked = similar_pb2.ReindexPatternsRequest(
-        layout="layouts/drums/1", request_id=str(uuid.uuid4())
+async def test_what_is_said_of_a_recording_can_be_changed(
+    ada: AsyncChorale, eve: AsyncChorale, make_song: MakeSong
+) -> None:
+    """The fields of the mask change, the others stay; made public, others find it."""
+    made = (await _enroll(ada, await _put(ada, make_song(1)), title="Song", artist="Ada")).recording
+    wanted = recordings_pb2.Recording(
+        name=made.name,
+        title="Other",
+        artist="Nobody",
+        labels={"mood": "calm"},
+        privacy=recordings_pb2.PRIVACY_PUBLIC,
     )
+    paths = {"paths": ["title", "labels", "privacy"]}
+    request = catalogue_pb2.UpdateRecordingRequest(recording=wanted, update_mask=paths)
     with pytest.raises(ChoraleError) as caught:
-        await ada.fingerprint.ReindexPatterns(asked)
-    assert caught.value.reason == "NOT_SERVED"
+        await eve.fingerprint.UpdateRecording(request)
+    assert caught.value.reason == "RECORDING_NOT_FOUND"
+    told = (await ada.fingerprint.UpdateRecording(request)).recording
+    assert (told.title, told.artist, dict(told.labels)) == ("Other", "Ada", {"mood": "calm"})
+    answer = await _identify(eve, await _put(eve, make_song(1)))
+    assert [match.recording.name for match in answer.matches] == [made.name]
+
+    wanted.song = f"songs/{uuid.uuid4()}"
+    request = catalogue_pb2.UpdateRecordingRequest(recording=wanted)
+    with pytest.raises(ChoraleError) as caught:
+        await ada.fingerprint.UpdateRecording(request)
+    assert caught.value.reason == "SONG_NOT_FOUND"
+    delete = catalogue_pb2.DeleteRecordingRequest(name=made.name)
+    await ada.fingerprint.DeleteRecording(delete)
 
 
 async def test_acoustid_is_off_unless_configured(ada: AsyncChorale) -> None:

@@ -132,9 +132,9 @@ def test_noise_leaves_the_place(make_song: MakeSong) -> None:
 
 
 def test_other_music_fits_nowhere_well(make_song: MakeSong) -> None:
-    """Of twelve other songs none fits as a copy does."""
+    """Of five other songs none fits as a copy does; of thousands of pairs, see the README."""
     song = _peaks(make_song(6, 10.0))
-    others = [_peaks(make_song(seed, 12.0)) for seed in range(20, 32)]
+    others = [_peaks(make_song(seed, 10.0)) for seed in range(20, 25)]
     placed = [place for other in others if (place := _placed(song, other)) is not None]
     assert all(place.evidence < 25 for place in placed)
     assert _placed(song, song).evidence > 100  # type: ignore[union-attr]

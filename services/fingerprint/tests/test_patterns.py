@@ -23,7 +23,7 @@ from chorale_runtime.server import running
 
 DRUMS = LAYOUTS["layouts/drums/1"]
 MIGRATIONS = resources.files("chorale_fingerprint") / "migrations"
-As = Callable[[str], AsyncChorale]
+As = Callable[..., AsyncChorale]
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
@@ -52,8 +52,8 @@ async def mesh(alone: Settings) -> AsyncIterator[As]:
     clients: list[AsyncChorale] = []
     async with running(alone, build) as server:
 
-        def client(owner: str) -> AsyncChorale:
-            on_behalf = (("chorale-on-behalf-of", owner),)
+        def client(owner: str, tier: str = "local") -> AsyncChorale:
+            on_behalf = (("chorale-on-behalf-of", owner), ("chorale-on-behalf-of-tier", tier))
             addresses = {"fingerprint": server.address}
             clients.append(AsyncChorale(addresses=addresses, metadata=on_behalf))
             return clients[-1]
@@ -238,6 +238,20 @@ async def test_a_batch_is_all_or_nothing(ada: AsyncChorale) -> None:
         exported += part.patterns
     assert [each.name for each in exported] == list(made.names)
     assert [each.bpm for each in exported] == [60 + i for i in range(99)]
+    listed: list[str] = []
+    songs: list[str] = []
+    token = ""
+    for count in (60, 39):
+        page = patterns_pb2.ListPatternsRequest(page_size=60, page_token=token)
+        answer = await ada.fingerprint.ListPatterns(page)
+        assert len(answer.patterns) == count
+        listed, token = listed + [each.name for each in answer.patterns], answer.next_page_token
+    assert listed[::-1] == list(made.names)
+    for count in (60, 39):
+        asked = catalogue_pb2.ListSongsRequest(page_size=60, page_token=token)
+        found = await ada.fingerprint.ListSongs(asked)
+        songs, token = songs + [each.name for each in found.songs][:count], found.next_page_token
+    assert len(set(songs)) == 99
     rest = []
     after = patterns_pb2.ExportPatternsRequest(after=made.names[89])
     async for part in ada.fingerprint.ExportPatterns(after):
@@ -298,6 +312,64 @@ async def test_midi_is_kept_apart(ada: AsyncChorale, eve: AsyncChorale) -> None:
         await eve.fingerprint.GetPatternMidi(request)
 
 
+@pytest.mark.parametrize(
+    ("tier", "is_private", "drums", "bass", "others", "limit"),
+    [
+        ("free", False, False, False, False, 10),
+        ("starter", False, True, False, False, 10),
+        ("producer", True, True, True, True, 200),
+    ],
+)
+async def test_a_tier_gets_what_it_includes(
+    mesh: As,
+    eve: AsyncChorale,
+    tier: str,
+    is_private: bool,
+    drums: bool,
+    bass: bool,
+    others: bool,
+    limit: int,
+) -> None:
+    """Privacy, MIDI and numbers of results are those of the tier; who is refused is told by whom
+    it would not be."""
+    someone = mesh(f"{tier}-{uuid.uuid4()}", tier)
+
+    async def is_refused(call: Any, request: Any, feature: str) -> bool:
+        try:
+            await call(request)
+        except ChoraleError as error:
+            told = (error.code, error.reason, error.metadata["feature"], error.metadata["tiers"])
+        else:
+            return False
+        assert told[:3] == ("PERMISSION_DENIED", "TIER_FORBIDS", feature)
+        assert "producer,studio" in told[3]
+        return True
+
+    private = _pattern(_values(22), privacy=recordings_pb2.PRIVACY_PRIVATE)
+    request = patterns_pb2.IndexPatternRequest(pattern=private, request_id=str(uuid.uuid4()))
+    refused = await is_refused(someone.fingerprint.IndexPattern, request, "private_patterns")
+    assert refused is not is_private
+
+    mine = (await _index(someone, _pattern(_values(22), midi=b"MThd"))).pattern
+    assert (mine.privacy == recordings_pb2.PRIVACY_PUBLIC) is not is_private
+    vector = audio_pb2.PatternVector(layout="layouts/bass/1", values=[1.0] * 50)
+    line = patterns_pb2.Pattern(instrument="INSTRUMENT_BASS", vector=vector, midi=b"MThd")
+    low = (await _index(someone, line)).pattern
+    public = _pattern(_values(23), midi=b"MThd", privacy=recordings_pb2.PRIVACY_PUBLIC)
+    theirs = (await _index(eve, public)).pattern
+    for name, may in ((mine.name, drums), (low.name, bass), (theirs.name, others)):
+        read = patterns_pb2.GetPatternMidiRequest(name=name)
+        assert await is_refused(someone.fingerprint.GetPatternMidi, read, "pattern_midi") is not may
+        seen = await someone.fingerprint.GetPattern(patterns_pb2.GetPatternRequest(name=name))
+        assert seen.pattern.midi_available is may
+    for count in (limit, 11):
+        search = similar_pb2.SearchSimilarRequest(pattern=mine.name, limit=count)
+        is_over = await is_refused(someone.fingerprint.SearchSimilar, search, "similar_results")
+        assert is_over is (count > limit)
+    for client, made in ((someone, mine), (someone, low), (eve, theirs)):
+        await client.fingerprint.DeletePattern(patterns_pb2.DeletePatternRequest(name=made.name))
+
+
 async def test_deleting_deletes(ada: AsyncChorale, alone: Settings, mesh: As) -> None:
     """After a deletion no table has a row of the pattern, nor of the song it began."""
     made = (await _index(ada, _pattern(_values(16), midi=b"MThd"))).pattern
@@ -327,12 +399,46 @@ async def test_layouts_tell_every_dimension(ada: AsyncChorale) -> None:
     """Each layout names its numbers, each once: 60 of drums, 50 of bass, 40 of chords."""
     answer = await ada.fingerprint.ListLayouts(similar_pb2.ListLayoutsRequest())
     lengths = {one.name: len({each.name for each in one.dimensions}) for one in answer.layouts}
+    current = [one.name for one in answer.layouts if one.is_current]
+    assert current == [f"layouts/{name}/1" for name in ("drums", "bass", "chords", "melody")]
     assert lengths == {
+        "layouts/drums/2": 60,
         "layouts/drums/1": 60,
         "layouts/bass/1": 50,
         "layouts/chords/1": 40,
         "layouts/melody/1": 61,
     }
+
+
+async def test_operators_index_anew(ada: AsyncChorale, mesh: As) -> None:
+    """A newer layout is searched once all is indexed in it, by vectors of the older one too."""
+    made = (await _index(ada, _pattern(_values(21)))).pattern
+    asked = {"layout": "layouts/drums/2", "request_id": str(uuid.uuid4())}
+    request = similar_pb2.ReindexPatternsRequest(**asked, validate_only=True)  # type: ignore[arg-type]
+    estimated = similar_pb2.ReindexPatternsResponse()
+    (await ada.fingerprint.ReindexPatterns(request)).response.Unpack(estimated)
+    assert estimated.estimate.seconds > 0
+    vector = audio_pb2.PatternVector(layout=DRUMS.name, values=_values(21))
+    for layout in (DRUMS.name, "layouts/drums/2"):
+        answer = await _similar(ada, vector=vector, explain=True, min_similarity=0.99)
+        assert [name for name, _ in _found(answer)] == [made.name]
+        assert answer.query.layout == layout
+        request = similar_pb2.ReindexPatternsRequest(**asked)  # type: ignore[arg-type]
+        started = await ada.start(
+            ada.fingerprint.ReindexPatterns, request, similar_pb2.ReindexPatternsResponse
+        )
+        renewed = await started.result(60)
+        assert renewed.left_count == 0
+        assert renewed.pattern_count >= 1
+    listed = await ada.fingerprint.ListLayouts(similar_pb2.ListLayoutsRequest())
+    assert [one.indexed_share for one in listed.layouts if "drums" in one.name] == [1.0, 1.0]
+    assert listed.layouts[0].is_current
+    unknown = similar_pb2.ReindexPatternsRequest(
+        layout="layouts/drums/9", request_id=str(uuid.uuid4())
+    )
+    with pytest.raises(ChoraleError) as refused:
+        await ada.fingerprint.ReindexPatterns(unknown)
+    assert refused.value.reason == "LAYOUT_UNKNOWN"
 
 
 async def test_the_graph_finds_what_comparing_each_finds(alone: Settings, mesh: As) -> None:

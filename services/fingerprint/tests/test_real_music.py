@@ -48,8 +48,8 @@ class Index:
 
 @pytest.fixture(scope="module")
 def tracks(testdata: Path) -> list[tuple[np.ndarray, int]]:
-    """The enrolled music: mono, with its rate."""
-    return [_read(path) for path in sorted((testdata / "fp").glob("*.ogg"))]
+    """The enrolled music: mono, with its rate. All of it is in bench/fingerprint_accuracy.py."""
+    return [_read(path) for path in sorted((testdata / "fp").glob("*.ogg"))[::2]]
 
 
 @pytest.fixture(scope="module")
@@ -85,21 +85,20 @@ def test_excerpts_are_known(
 
 
 def test_unknown_music_is_not_known(testdata: Path, index: Index) -> None:
-    """Whole recordings and excerpts of other music match nothing, or are refused as too plain."""
+    """Excerpts of other music match nothing, or are refused as too plain."""
     false, asked = [], 0
     for path in sorted((testdata / "real").glob("*.ogg")):
         signal, rate_hz = _read(path)
         middle = len(signal) // 2
-        for clip in (signal, signal[middle : middle + EXCERPT_SECONDS * rate_hz]):
-            codes = _codes(clip, rate_hz)
-            if len(codes) < matching.MINIMUM_CODES:
-                continue
-            if matching.variety(codes) < matching.MINIMUM_VARIETY:
-                continue
-            asked += 1
-            if index.search(codes):
-                false.append(path.name)
-    assert asked >= 20
+        codes = _codes(signal[middle : middle + EXCERPT_SECONDS * rate_hz], rate_hz)
+        if len(codes) < matching.MINIMUM_CODES:
+            continue
+        if matching.variety(codes) < matching.MINIMUM_VARIETY:
+            continue
+        asked += 1
+        if index.search(codes):
+            false.append(path.name)
+    assert asked >= 10
     assert false == []
 
 

@@ -47,6 +47,10 @@ async def address(ingest: Ingest) -> AsyncIterator[str]:
         )
         settings = Settings(
             processes=1,
+            train_lap_seconds=0.0,  # a step a lap, and a checkpoint after each
+            train_checkpoint_seconds_max=0.0,
+            train_codec_filters=2,
+            train_codec_entries=32,
             analysis_address=analysis.address,
             mastering_address=mastering.address,
             **given,

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import uuid
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ from chorale.engines.v1 import engine_pb2
 from chorale.generation.v1 import generation_service_pb2, models_pb2, outputs_pb2, tracks_pb2
 from chorale_generation.cascade import codec, making, network
 from chorale_generation.cascade.asked import CascadeWishes
+from chorale_generation.cascade.swift import swift
 from chorale_generation.refusals import MemoryExhausted
 from test_registry import uploaded
 from test_two_tracks import asking, ended, fetched, info, made
@@ -23,10 +25,11 @@ Weights = Mapping[str, torch.Tensor]
 
 @pytest.fixture(scope="module")
 def models() -> making.Models:
-    """A codec with drawn codebooks and a cascade that changes what it is given."""
+    """A narrow codec with drawn codebooks and a cascade that changes what it is given."""
     torch.manual_seed(1)
     torch.set_num_threads(1)
-    encodec, cascade = codec.untrained(), network.Cascade(network.Shape(stage_count=2))
+    encodec = codec.untrained(codec.Shape(filters=2, codebook_count=8))
+    cascade = network.Cascade(network.Shape(stage_count=2))
     for name, value in encodec.state_dict().items():
         if name.endswith("_codebook.embed"):
             value.normal_()
@@ -48,6 +51,18 @@ def noise(seconds: float, seed: int) -> Any:
     return (0.1 * draws.standard_normal(round(seconds * codec.RATE_HZ))).astype(np.float32)
 
 
+def test_the_codec_is_the_published_one() -> None:
+    """Without wishes a codec has the weights of `encodec_24khz`, by name and shape."""
+    shapes = codec.expected_shapes()
+    from encodec.model import EncodecModel
+
+    with torch.device("meta"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        published = EncodecModel.encodec_model_24khz(pretrained=False).state_dict()
+    assert shapes == {name: tuple(value.shape) for name, value in published.items()}
+    assert codec.shape_of(published) == codec.Shape()
+
+
 def test_tensors_have_the_shapes_of_the_contract(models: making.Models) -> None:
     """16 s are 384000 frames, `[1, 128, 1200]` encoded, and as many frames decoded."""
     models.codec.set_target_bandwidth(6.0)
@@ -57,11 +72,29 @@ def test_tensors_have_the_shapes_of_the_contract(models: making.Models) -> None:
         assert latent.shape == (1, 128, 1200)
         codes = models.codec.quantizer.encode(latent, models.codec.frame_rate, 6.0)
         assert codes.shape == (8, 1, 1200)
-        assert models.cascade(latent, latent).shape == (1, 128, 1200)
+        steps = models.cascade(latent, latent)
+        assert steps.shape == (1, 128, 1200)
+        assert models.codec.decoder(steps).shape == (1, 1, 384_000)
     stage = models.cascade.stages[0]
     assert isinstance(stage, network.SimpleTransformer)
     assert len(stage.layers.layers) == 4
     assert stage.layers.layers[0].self_attn.num_heads == 8
+
+
+def test_the_swift_codec_is_the_codec(models: making.Models) -> None:
+    """Encodings and sound of the codec that serves differ from the package's by less than 1e-5."""
+    weights = dict(models.codec.state_dict())
+    served = codec.untrained(codec.shape_of(weights))
+    served.load_state_dict(weights)
+    served = swift(served)
+    sound = torch.from_numpy(np.stack([noise(1, 1), noise(1, 2)]))[:, None]
+    with torch.inference_mode():
+        ours, theirs = served.encoder(sound), models.codec.encoder(sound)
+        assert torch.allclose(ours, theirs, atol=1e-5)
+        steps = torch.randn(2, 128, 75)
+        assert torch.allclose(served.decoder(steps), models.codec.decoder(steps), atol=1e-5)
+        single = torch.cat([served.decoder(steps[:1]), served.decoder(steps[1:])])
+        assert torch.allclose(served.decoder(steps), single, atol=1e-4)
 
 
 def test_batches_give_what_single_runs_give(models: making.Models) -> None:

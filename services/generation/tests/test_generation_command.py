@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import signals
 import soundfile
+import torch
 from chorale_client.command.main import cli
 from click.testing import CliRunner, Result
 from standing_ingest import Ingest
@@ -64,3 +65,25 @@ async def test_models_are_listed(run: Run) -> None:
     listed = (await run("models", "--json")).stdout.splitlines()
     assert all(json.loads(line)["name"].startswith("models/") for line in listed)
     assert (await run("models", "--engine", "musicgen-large", "--json")).stdout == ""
+
+
+async def test_weights_are_brought_in_by_a_command(run: Run) -> None:
+    """A file of weights becomes a model with its licence; one with code in it is refused."""
+    torch.save({"a": torch.ones(3)}, "lamp.pt")
+    options = ["--engine", "bark", "--licence", "MIT"]
+    told = await run("models", "models/shelf", "--import", "lamp.pt", *options)
+    assert "models/shelf/1\tbark\tMIT" in told.stdout
+    torch.save({"a": print}, "evil.pt")
+    arguments = ["models", "models/evil", "--import", "evil.pt", "--engine", "bark"]
+    refused = await asyncio.to_thread(CliRunner().invoke, cli, arguments)
+    assert refused.exit_code != 0
+    assert "pickle" in refused.output
+
+
+async def test_a_codec_is_trained_by_a_command(run: Run) -> None:
+    """Files become a dataset and a dataset a codec; what came of it is told."""
+    least = ["--files-min", "2", "--seconds-min", "4", "--epochs", "1", "--seed", "1"]
+    told = await run("train", "codec", "models/by-command", "a.flac", "b.flac", *least)
+    assert "models/by-command/1" in told.stdout
+    assert "codebooks in use" in told.stdout
+    assert "dataset: datasets/" in told.stderr

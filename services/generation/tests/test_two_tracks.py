@@ -25,7 +25,7 @@ from standing_ingest import Ingest
 # One mesh for all tests: starting it takes longer than any of them.
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-WAIT_SECONDS = 60
+WAIT_SECONDS = 120
 RATE_HZ, FRAMES, SHORT_FRAMES = 24000, 384_000, 120_000
 SHORT: dict[str, Any] = {
     "seed": 7,

@@ -1,16 +1,19 @@
 """A real ingest and a real mastering service beside it."""
 
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 
 import grpc
+import numpy as np
 import pytest
 import pytest_asyncio
+import signals
+from chorale.ingest.v1 import audio_pb2
 from chorale.mastering.v1 import mastering_service_pb2_grpc
-from chorale_mastering.app import build
-from chorale_mastering.settings import Settings
 from chorale_mesh.objects import EmbeddedObjects
-from chorale_runtime.server import running
-from standing_ingest import Ingest, standing
+from standing_ingest import Ingest, serving, standing
+
+Running = tuple[str, "subprocess.Popen[bytes]"]
 
 
 @pytest.fixture(scope="session")
@@ -22,19 +25,39 @@ def ingest(
         yield ingest
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def address(ingest: Ingest) -> AsyncIterator[str]:
-    """Where a mastering service that stands beside it is served."""
-    settings = Settings(
-        processes=1,
-        live_meters_max=1,
-        live_masters_max=1,
-        live_seconds_max=10,
-        presets_per_owner_max=2,
+@pytest.fixture(scope="session")
+def noise(ingest: Ingest) -> audio_pb2.Audio:
+    """Two seconds of pink noise that are stored once, for all that need but some sound."""
+    return ingest.put(signals.pink_noise(2, seed=3) * np.float32(0.3))
+
+
+@pytest.fixture(scope="session")
+def service(ingest: Ingest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """One mastering service beside it for all tests, in a process of its own as at a user's."""
+    settings = {
+        "processes": 1,
+        "live_meters_max": 1,
+        "live_masters_max": 1,
+        "live_seconds_max": 10,
+        "presets_per_owner_max": 2,
         **ingest.settings(),
-    )
-    async with running(settings, build) as server:
-        yield server.address
+    }
+    environment = {f"CHORALE_{name.upper()}": str(value) for name, value in settings.items()}
+    folder = tmp_path_factory.mktemp("mastering")
+    with serving("chorale_mastering", environment, folder) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def address(service: Running) -> str:
+    """Where it is served."""
+    return service[0]
+
+
+@pytest.fixture(scope="session")
+def process_id(service: Running) -> int:
+    """The process that serves it."""
+    return service[1].pid
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -1,5 +1,7 @@
 """What each stage of a master does to sound: curves, thresholds, images, bits."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import signals
@@ -15,7 +17,7 @@ from chorale_mastering.multiband import Crossover
 from chorale_mastering.resolution import Dither, Resolution
 from chorale_mastering.saturation import Saturation, clipper
 from chorale_mastering.stereo import StereoWidth, Width
-from chorale_mastering.tone import BandTooHigh, EqBand, EqPhase, EqProfile, EqShape
+from chorale_mastering.tone import PROFILES, BandTooHigh, EqBand, EqPhase, EqProfile, EqShape
 
 RATE = 44100
 
@@ -341,3 +343,14 @@ def test_a_corner_past_the_rate_stays_stable() -> None:
     stage = biquad.high_shelf(20000.0, 6.0, 0.7, 8000)
     out = processed(biquad.Cascade((stage,), 1), signals.noise(0.5, 1, 1, 8000))
     assert np.abs(out).max() < 10.0
+
+
+@pytest.mark.parametrize("profile", list(EqProfile))
+def test_profiles_are_documented_as_they_are(profile: EqProfile) -> None:
+    """The README's row of each profile names its bands, and no other."""
+    readme = Path(__file__).parents[1].joinpath("README.md").read_text("utf-8")
+    bands = "; ".join(
+        f"{band.shape.value.replace('_', ' ')} {band.frequency_hz:g} {band.gain_db:+.1f} {band.q:g}"
+        for band in PROFILES[profile]
+    )
+    assert f"| {profile.value.replace('_', '-')} | {bands or 'none'} |" in readme

@@ -200,7 +200,7 @@ def test_clipped_places_are_counted_once_each() -> None:
 
 def test_third_octaves_of_pink_noise_are_level() -> None:
     """The same power in each, 31 of them at 44.1 kHz."""
-    bands = inspected(signals.pink_noise(30.0, 6)).spectrum.third_octaves_db()
+    bands = inspected(signals.pink_noise(15.0, 6)).spectrum.third_octaves_db()
     assert len(bands) == 31
     assert np.ptp(bands[8:29]) < 1.5
 
@@ -262,10 +262,10 @@ def test_a_silent_track_takes_no_part() -> None:
 
 def test_a_live_master_comes_near_its_target_and_never_over_its_ceiling() -> None:
     """After some seconds within 1 LU, from far below and from far above."""
-    for gain in (0.05, 1.5):
-        sound = signals.pink_noise(30.0, 1) * np.float32(gain)
+    for gain in (0.2, 1.5):
+        sound = signals.pink_noise(16.0, 1) * np.float32(gain)
         out = processed(LiveMaster(MasteringPlan(), STEREO), sound, 1024)
-        assert integrated(out[20 * RATE :]) == pytest.approx(-14.0, abs=1.0)
+        assert integrated(out[12 * RATE :]) == pytest.approx(-14.0, abs=1.0)
         meter = Meter(RATE, 2)
         meter.push(out)
         meter.finish()
@@ -274,10 +274,10 @@ def test_a_live_master_comes_near_its_target_and_never_over_its_ceiling() -> Non
 
 def test_a_pause_does_not_raise_the_noise() -> None:
     """What is under the gate holds the gain where it is."""
-    parts = [(1.0, 8.0), (0.0005, 8.0)]
+    parts = [(1.0, 5.0), (0.0005, 5.0)]
     sound = np.concatenate([signals.pink_noise(s, 1) * np.float32(g) for g, s in parts])
     out = processed(LiveMaster(MasteringPlan(), STEREO), sound, 1024)
-    first, last = out[9 * RATE : 10 * RATE], out[15 * RATE : 16 * RATE]
+    first, last = out[6 * RATE : 7 * RATE], out[9 * RATE : 10 * RATE]
     assert 20.0 * math.log10(np.abs(last).mean() / np.abs(first).mean()) < 2.0
 
 
@@ -354,10 +354,12 @@ def test_loudness_outside_the_usual_is_told() -> None:
 
 
 def test_what_the_service_itself_needs_brings_no_compiler() -> None:
-    """Plans, presets, briefs, reports and refusals import without numba, soxr and PyAV."""
+    """Plans, presets, briefs, reports and refusals import without numba, soxr and libsndfile."""
     names = ["plan", "presets", "brief", "report", "refusals", "following", "resolution", "tone"]
+    names += ["encodings", "usual", "app"]
     imports = "; ".join(f"import chorale_mastering.{name}" for name in names)
-    check = "import sys; print([m for m in ('numba', 'soxr', 'av', 'scipy') if m in sys.modules])"
+    heavy = ("numba", "soxr", "soundfile", "av", "scipy")
+    check = f"import sys; print([name for name in {heavy} if name in sys.modules])"
     said = subprocess.run(
         [sys.executable, "-c", f"{imports}; {check}"], check=True, capture_output=True, text=True
     )

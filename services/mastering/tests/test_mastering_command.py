@@ -29,7 +29,7 @@ def run(address: str, ingest: Ingest, monkeypatch: pytest.MonkeyPatch, tmp_path:
     monkeypatch.setenv("CHORALE_INGEST_ADDRESS", ingest.address)
     monkeypatch.setenv("CHORALE_MASTERING_ADDRESS", address)
     monkeypatch.chdir(tmp_path)
-    song = signals.pink_noise(4, seed=31) * np.float32(0.3)
+    song = signals.pink_noise(2, seed=31) * np.float32(0.3)
     soundfile.write("song.wav", song, signals.RATE_HZ, subtype="PCM_24")
 
     async def run_(*arguments: str, stdin: bytes = b"") -> Result:
@@ -109,7 +109,9 @@ async def test_several_files_are_an_album(run: Run) -> None:
 
 async def test_a_preview_is_as_long_as_asked(run: Run) -> None:
     """Its report draws the same stretch of the input."""
-    await run("master", "song.wav", "--preview", "1-2.5", "-o", "part.wav", "--report", "p.html")
+    await run(
+        "master", "song.wav", "--preview", "0.25-1.75", "-o", "part.wav", "--report", "p.html"
+    )
     assert soundfile.info("part.wav").frames == round(1.5 * signals.RATE_HZ)
     page = await asyncio.to_thread(Path("p.html").read_text, "utf-8")
     assert page.count("<audio") == 2
@@ -119,7 +121,7 @@ async def test_a_sound_is_measured_while_it_comes(run: Run) -> None:
     """A stored sound and frames on stdin end where measuring the file does."""
     whole = json.loads((await run("meter", "song.wav", "--json")).stdout)["loudness"]
     live = (await run("meter", "song.wav", "--live", "--json")).stdout.splitlines()
-    assert len(live) > 30
+    assert len(live) > 15
     assert json.loads(live[-1])["isFinal"]
     assert json.loads(live[-1])["loudness"]["integratedLufs"] == whole["integratedLufs"]
     sound, rate_hz = soundfile.read("song.wav", dtype="float32")

@@ -11,29 +11,14 @@ import pytest
 import signals
 from chorale.audio.v1 import audio_pb2
 from chorale.mastering.v1 import loudness_pb2, mastering_service_pb2
-from chorale.operations.v1 import operations_service_pb2, operations_service_pb2_grpc
 from google.longrunning import operations_pb2, operations_pb2_grpc
 from google.rpc import error_details_pb2, status_pb2
+from mastering_calls import ended
 from signals import Signal
 from standing_ingest import Ingest
 
 # One service for all tests: starting it takes longer than any of them.
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-WAIT_SECONDS = 60
-
-
-async def ended(channel: grpc.aio.Channel, operation: Any) -> tuple[Any, list[str]]:
-    """Watches an operation to its end; returns it, done, and the stages it went through."""
-    stub = operations_service_pb2_grpc.OperationsServiceStub(channel)
-    request = operations_service_pb2.WatchOperationRequest(name=operation.name)
-    stages: list[str] = []
-    async for update in stub.WatchOperation(request, timeout=WAIT_SECONDS):
-        if update.HasField("operation"):
-            return update.operation, stages
-        if update.event.stage not in stages:
-            stages.append(update.event.stage)
-    raise AssertionError("the stream ended without the operation")
 
 
 def asking(audio: str, **fields: Any) -> loudness_pb2.MeasureLoudnessRequest:

@@ -19,6 +19,7 @@ ENDINGS = {
     "midi": ".mid", "musicxml": ".musicxml", "lab": ".lab", "csv": ".csv", "jams": ".jams",
     "json": ".json",
 }  # fmt: skip
+PICTURES = ("timeline", "spectrogram", "chroma", "tempo", "self_similarity", "waveform")
 _ZIPPED = ("lab", "csv")  # of more than one feature
 _BARS_IN_A_ROW = 4
 
@@ -61,6 +62,14 @@ def _listed(known: tuple[str, ...]) -> Any:
     help="Files to write, commas between: " + ", ".join(ENDINGS) + ".",
 )
 @click.option(
+    "--pictures",
+    default="",
+    callback=_listed(PICTURES),
+    help="Pictures to draw, commas between: " + ", ".join(PICTURES) + ".",
+)
+@click.option("--svg", is_flag=True, help="Draw as SVG, not as PNG.")
+@click.option("--dark", is_flag=True, help="Draw light on dark.")
+@click.option(
     "-o",
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
@@ -75,6 +84,9 @@ def command(
     commercial_only: bool,
     vocabulary: str,
     export: tuple[str, ...],
+    pictures: tuple[str, ...],
+    svg: bool,
+    dark: bool,
     out: Path,
 ) -> None:
     """Find beats, chords, key and form of a sound. A file is stored first.
@@ -83,6 +95,7 @@ def command(
     chorale analyze song.mp3
     chorale analyze song.mp3 --features beats,chords --engine beats=madmom
     chorale analyze song.mp3 --export midi,lab,jams -o sheets/
+    chorale analyze song.mp3 --pictures timeline,spectrogram --svg
     """
     from chorale.analysis.v1 import timeline_pb2
 
@@ -100,6 +113,17 @@ def command(
         answer = mastering.finished(session, operation, "listening")
         name = Path(sound).stem if Path(sound).is_file() else naming.short(audio, True)
         written = _exported(chorale, operation.name, features, export, out, name)
+        for kind in pictures:
+            drawn = timeline_pb2.RenderPictureRequest(
+                audio=audio,
+                kind=f"PICTURE_KIND_{kind.upper()}",
+                format="PICTURE_FORMAT_SVG" if svg else "PICTURE_FORMAT_PNG",
+                operation=operation.name if kind in ("timeline", "tempo") else "",
+                dark=dark,
+            )
+            path = _place(out, name, f".{kind}.{'svg' if svg else 'png'}")
+            path.write_bytes(b"".join(p.data for p in chorale.analysis.RenderPicture(drawn)))
+            written.append(path)
     if session.as_json:
         session.say(answer)
         return
@@ -137,11 +161,16 @@ def _exported(
             operation=operation, format=f"TIMELINE_FORMAT_{form.upper()}"
         )
         zipped = form in _ZIPPED and len(features) > 1
-        out.mkdir(parents=True, exist_ok=True)
-        path = out / (name.replace("/", "-") + ENDINGS[form] + (".zip" if zipped else ""))
+        path = _place(out, name, ENDINGS[form] + (".zip" if zipped else ""))
         path.write_bytes(b"".join(p.data for p in chorale.analysis.ExportTimeline(request)))
         written.append(path)
     return written
+
+
+def _place(out: Path, name: str, ending: str) -> Path:
+    """Where a file goes; its folder is there then."""
+    out.mkdir(parents=True, exist_ok=True)
+    return out / (name.replace("/", "-") + ending)
 
 
 def _tell(session: Session, line: "Timeline") -> None:

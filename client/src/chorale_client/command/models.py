@@ -1,31 +1,59 @@
 """`chorale models`."""
 
+import hashlib
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from chorale_client.command import mastering
 from chorale_client.command.session import Session, subcommand
 
 if TYPE_CHECKING:
-    from chorale.generation.v1.models_pb2 import Model
+    from chorale.generation.v1.models_pb2 import Model, WriteModelUploadRequest
 
     from chorale_client.sync import Chorale
+
+_CHUNK_BYTES = 1 << 19
 
 
 @subcommand("models")
 @click.argument("name", required=False, default="", metavar="[models/...]")
-@click.option("--engine", default="", help="Only those of this engine.")
-def command(session: Session, name: str, engine: str) -> None:
-    """List models, or show one: base models, which everybody sees, and your own.
+@click.option("--engine", default="", help="Only those of this engine; with --import, its engine.")
+@click.option("--licence", default="", help="With --import: SPDX licence of the weights.")
+@click.option(
+    "--import",
+    "file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Register this file of weights under the name. No code in it is run.",
+)
+def command(session: Session, name: str, engine: str, licence: str, file: Path | None) -> None:
+    """List models, show one, or bring one in: base models, which everybody sees, and your own.
 
     \b
     chorale models
     chorale models models/starter --json
+    chorale models models/encodec-24khz --import encodec_24khz-d7cc33bc.th --engine encodec-cascade
     """
     from chorale.generation.v1 import models_pb2
 
+    if file is not None and not (name and engine):
+        raise click.UsageError("--import needs the model's name and its --engine.")
     with session.chorale() as chorale:
-        if name:
+        if file is not None:
+            details = models_pb2.ModelDetails(model=name, engine=engine, licence=licence)
+            request_ = models_pb2.ImportModelRequest(
+                details=details,
+                uploads=[_uploaded(chorale, file)],
+                request_id=str(uuid.uuid4()),
+            )
+            operation = chorale.start(
+                chorale.generation.ImportModel, request_, models_pb2.ImportModelResponse
+            )
+            found = [mastering.finished(session, operation, "importing").model]
+        elif name:
             request = models_pb2.GetModelRequest(name=name)
             found = [chorale.generation.GetModel(request).model]
         else:
@@ -54,3 +82,33 @@ def _listed(chorale: "Chorale", engine: str) -> list["Model"]:
         request.page_token = answer.next_page_token
         if not request.page_token:
             return found
+
+
+def _uploaded(chorale: "Chorale", file: Path) -> str:
+    """A file of weights on the mesh, whole; the upload's name."""
+    from chorale.generation.v1 import models_pb2
+
+    with file.open("rb") as opened:
+        digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    start = models_pb2.StartModelUploadRequest(
+        file_name=file.name,
+        sha256=digest,
+        size_bytes=file.stat().st_size,
+        request_id=str(uuid.uuid4()),
+    )
+    upload = chorale.generation.StartModelUpload(start).upload
+
+    def chunks() -> Iterator["WriteModelUploadRequest"]:
+        offset = 0
+        with file.open("rb") as opened:
+            while data := opened.read(_CHUNK_BYTES):
+                yield models_pb2.WriteModelUploadRequest(
+                    upload=upload.name, offset_bytes=offset, data=data
+                )
+                offset += len(data)
+        yield models_pb2.WriteModelUploadRequest(
+            upload=upload.name, offset_bytes=offset, finish=True
+        )
+
+    chorale.generation.WriteModelUpload(chunks())
+    return str(upload.name)

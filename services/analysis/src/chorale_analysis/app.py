@@ -19,6 +19,9 @@ from chorale_runtime.processes import Processes
 
 from chorale_analysis import worker
 from chorale_analysis.servicer import ERRORS, AnalysisServicer, AnalysisWorks, Listening
+from chorale_analysis.servicer.live_rooms import LiveRooms
+from chorale_analysis.servicer.locate_calls import Locating
+from chorale_analysis.servicer.lyrics_calls import LyricsDesk
 from chorale_analysis.settings import Settings
 
 NAME = "analysis"
@@ -42,7 +45,8 @@ async def build(settings: Settings) -> AsyncIterator[App]:
         reader = AudioReader(ingest, objects, store)
         answers = Answers(database, settings.answer_keep_seconds)
         listening = Listening(reader, answers, settings.listen_seconds_max)
-        works = AnalysisWorks(listening).all(QUEUE, settings.work_timeout_seconds)
+        locating = Locating(listening, ingest)
+        works = AnalysisWorks(listening, locating).all(QUEUE, settings.work_timeout_seconds)
         operations = await enter(
             Operations.open(
                 database,
@@ -53,7 +57,16 @@ async def build(settings: Settings) -> AsyncIterator[App]:
                 queue_limit=settings.queue_limit,
             )
         )
-        servicer = AnalysisServicer(listening, operations, works)
+        live = await enter(
+            LiveRooms.of(
+                settings.live_processes or os.cpu_count() or 1,
+                settings.live_streams_max,
+                settings.live_seconds_max,
+            )
+        )
+        servicer = AnalysisServicer(
+            listening, operations, works, live, processes, LyricsDesk(settings), locating
+        )
         yield App(
             name=NAME,
             services=[

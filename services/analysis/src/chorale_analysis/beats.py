@@ -8,8 +8,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from chorale_analysis.meter import find_bars
+from chorale_analysis.choosing import Choice, choose
+from chorale_analysis.meter import classes_between, tonality
 from chorale_analysis.onsets import HOPS_PER_SECOND, Floats, Onsets
+from chorale_analysis.pulses import LEAST_BEATS, pulse
 from chorale_analysis.rhythm import NO_RHYTHM, Beat, Rhythm, RhythmSettings, Tempo
 from chorale_analysis.state_space import Integers, decode
 
@@ -22,6 +24,9 @@ _EVEN_STRENGTH, _STRENGTH_SLOPE = 1.5, 1.5
 
 # People tap near 105 BPM and seldom far from it: cost per beat, in nats, of an octave off.
 _USUAL_BPM, _OCTAVE_COST = 105.0, 4.0
+# Octaves of tempo are decoded each by itself, so that what is chosen between them is one thing and
+# how a beat follows another is another.
+_OCTAVE_STEP, _TEMPI = 0.36, 40
 _HINT_COST = 64.0  # a tempo the caller expects weighs more
 
 # What noise reaches, white or pink, 208 seeded pieces of 3 to 60 s: alikeness .13 and more, and at
@@ -31,8 +36,10 @@ _NOISE_ALIKENESS, _NOISE_SPREAD, _LEAST_CONTRAST = 0.13, 0.75, 1.6
 # How firmly beats recur at that alikeness, in nats; and how often, by the annotated material, the
 # tempo (expected calibration error .10) and single beats (.07) are right that recur so firmly.
 _EVEN_ALIKENESS, _ALIKENESS_SLOPE = 0.45, 7.0
-_TEMPO_SLOPE, _TEMPO_ODDS = 0.5, -0.1
+_TEMPO_SLOPE, _CHOICE_SLOPE, _TEMPO_ODDS = 0.5, 0.5, -0.1
 _RECURRING_SLOPE, _SOUNDING_SLOPE, _BEAT_ODDS = 0.88, 0.86, -0.04
+
+_RELIEF = 0.15  # of alikeness: steady chords, voices and strings recur less, and are no noise
 
 _PATTERN_POINTS = 16
 _FACTORS = (1.0, 0.5, 2.0, 2.0 / 3.0, 1.5, 1.0 / 3.0, 3.0)  # tempi that share beats
@@ -44,20 +51,83 @@ def track_beats(onsets: Onsets, duration_seconds: float, settings: RhythmSetting
 
     Reference: Krebs, Boeck and Widmer, ISMIR 2015, for the state space.
     """
-    activation = _activation(onsets.strength)
-    hops = _peaks(activation, settings) if settings.from_peaks else _decoded(activation, settings)
-    hops = hops[_sounding(hops, onsets.raw)]
+    activation = activation_of(onsets.strength)
+    tracks = (
+        [_peaks(activation, settings)] if settings.from_peaks else _decoded(activation, settings)
+    )
+    tracks = [hops[_sounding(hops, onsets.raw)] for hops in tracks]
+    pulses = [
+        pulse(onsets, hops, seconds_of(onsets.raw, hops), activation, alikeness(onsets.strength, hops))
+        for hops in _unlike(tracks)
+        if len(hops) >= LEAST_BEATS
+    ]
+    choice = choose(onsets, pulses, settings.beats_per_bar, settings.bpm_hint) if pulses else None
+    hops = choice.chosen.pulse.hops if choice else max(tracks, key=len)
     if len(hops) < 3:
         return NO_RHYTHM
-    alike = alikeness(onsets.strength, hops)
-    contrast = float(onsets.strength[hops].mean())
-    noise = _NOISE_ALIKENESS + _NOISE_SPREAD / np.sqrt(len(hops))
-    if alike < noise or contrast < _LEAST_CONTRAST:
+    odds = _recurrence_of_any(onsets, hops, tracks)
+    if odds is None:
         return NO_RHYTHM
-    seconds = (_refined(onsets.raw, hops) / HOPS_PER_SECOND) + _LATENCY_SECONDS
-    odds = _ALIKENESS_SLOPE * (alike - _EVEN_ALIKENESS)
-    seconds = np.clip(seconds, 0.0, duration_seconds)
-    return _rhythm(onsets, activation, hops, seconds, odds, settings.beats_per_bar)
+    seconds = np.clip(seconds_of(onsets.raw, hops), 0.0, duration_seconds)
+    return _rhythm(onsets, activation, hops, seconds, odds, choice)
+
+
+def _recurrence_of_any(onsets: Onsets, hops: Integers, tracks: list[Integers]) -> float | None:
+    """How firmly the chosen beats recur; None where neither they nor others are over noise.
+
+    Where notes sound it is no noise that is heard, and less has to recur.
+    """
+    seconds = seconds_of(onsets.raw, hops)
+    relief = _RELIEF * tonality(classes_between(onsets, seconds))
+    heard = [recurrence(onsets.strength, one, relief=relief) for one in tracks if len(one) > 2]
+    if all(one is None for one in heard):
+        return None
+    return _ALIKENESS_SLOPE * (alikeness(onsets.strength, hops) - _EVEN_ALIKENESS)
+
+
+def _unlike(tracks: list[Integers]) -> list[Integers]:
+    """Without those that are another's beats, nearly all."""
+    kept: list[Integers] = []
+    for hops in tracks:
+        if not any(
+            abs(len(hops) - len(one)) <= 2 and len(np.intersect1d(hops, one)) > 0.9 * len(hops)
+            for one in kept
+        ):
+            kept.append(hops)
+    return kept
+
+
+def recurrence(
+    strength: Floats, hops: Integers, doubt: float = 0.0, relief: float = 0.0
+) -> float | None:
+    """How firmly beats at these hops recur, in nats; None where it is no more than in noise.
+
+    `doubt` is how much more it must be, in shares: who asks again and again will find once.
+    `relief` is how much less alike it may be.
+    """
+    alike = alikeness(strength, hops)
+    noise = (1.0 + doubt) * (_NOISE_ALIKENESS + _NOISE_SPREAD / np.sqrt(len(hops))) - relief
+    if alike < noise or float(strength[hops].mean()) < (1.0 + doubt) * _LEAST_CONTRAST:
+        return None
+    return _ALIKENESS_SLOPE * (alike - _EVEN_ALIKENESS)
+
+
+def seconds_of(raw: Floats, hops: Integers) -> Floats:
+    """When beats at these hops are heard."""
+    seconds: Floats = _refined(raw, hops) / HOPS_PER_SECOND + _LATENCY_SECONDS
+    return seconds
+
+
+def tempo_confidence(odds: float, chance: float = 0.5) -> float:
+    """How likely the tempo is right of beats that recur so firmly, given its chance among others."""
+    certain = np.log(np.clip(chance, 0.01, 0.99) / (1.0 - np.clip(chance, 0.01, 0.99)))
+    return _share(_TEMPO_SLOPE * odds + _CHOICE_SLOPE * float(certain) + _TEMPO_ODDS)
+
+
+def beat_confidence(odds: float, activation: float) -> float:
+    """How likely a beat is right that sounds so much, among beats that recur so firmly."""
+    recurring = _RECURRING_SLOPE * _share(odds) + _BEAT_ODDS
+    return _share(recurring + _SOUNDING_SLOPE * activation)
 
 
 def alikeness(strength: Floats, hops: Integers) -> float:
@@ -79,27 +149,26 @@ def _rhythm(
     hops: Integers,
     seconds: Floats,
     odds: float,
-    lengths: tuple[int, ...],
+    choice: Choice | None,
 ) -> Rhythm:
     intervals = np.diff(seconds)
     median = float(np.median(intervals))
     strengths = onsets.raw[hops] / onsets.raw[hops].max()
-    found = find_bars(onsets, seconds, lengths)
-    recurring = _RECURRING_SLOPE * _share(odds) + _BEAT_ODDS
-    chances = [_share(recurring + _SOUNDING_SLOPE * float(one)) for one in activation[hops]]
+    places = (choice.chosen.places + 1).tolist() if choice else [0] * len(hops)
+    chances = [beat_confidence(odds, float(one)) for one in activation[hops]]
     return Rhythm(
         beats=tuple(
             Beat(float(at), float(strength), float(chance), place)
             for at, strength, chance, place in zip(
-                seconds, strengths, chances, found.positions, strict=True
+                seconds, strengths, chances, places, strict=True
             )
         ),
         bpm=60.0 / median,
-        bpm_confidence=_share(_TEMPO_SLOPE * odds + _TEMPO_ODDS),
+        bpm_confidence=tempo_confidence(odds, choice.tempo_chance if choice else 0.5),
         stability=float(np.clip(1.0 - intervals.std() / median, 0.0, 1.0)),
-        candidates=tuple(_candidates(onsets.strength, median)),
-        curve_bpm=tuple((60.0 / _local(intervals)).tolist()),
-        meters=found.meters,
+        candidates=tuple(tempo_candidates(onsets.strength, median)),
+        curve_bpm=tuple((60.0 / local_intervals(intervals)).tolist()),
+        meters=choice.meters if choice else (),
     )
 
 
@@ -108,21 +177,34 @@ def _share(odds: float) -> float:
     return float(1.0 / (1.0 + np.exp(-odds)))
 
 
-def _activation(strength: Floats) -> Floats:
+def activation_of(strength: Floats) -> Floats:
+    """From how much stands out to how likely a beat is there, in [0, 1]."""
     activation: Floats = 1.0 / (1.0 + np.exp(-_STRENGTH_SLOPE * (strength - _EVEN_STRENGTH)))
     return activation
 
 
-def _decoded(activation: Floats, settings: RhythmSettings) -> Integers:
-    fastest, slowest = (60.0 * HOPS_PER_SECOND / b for b in (settings.bpm_max, settings.bpm_min))
-    periods = np.arange(max(2, round(fastest)), max(2, round(slowest)) + 1)
+def _decoded(activation: Floats, settings: RhythmSettings) -> list[Integers]:
+    """The likeliest beats of every octave of tempo that is thought of, octaves overlapping."""
+    octaves = float(np.log2(settings.bpm_max / settings.bpm_min))
+    count = max(1, int(np.ceil((octaves - 1.0) / _OCTAVE_STEP)) + 1)
+    lowest = np.geomspace(settings.bpm_min, max(settings.bpm_min, settings.bpm_max / 2.0), count)
+    tracks = []
+    for bpm_min in lowest:
+        slowest = 60.0 * HOPS_PER_SECOND / bpm_min
+        fastest = 60.0 * HOPS_PER_SECOND / min(2.0 * bpm_min, settings.bpm_max)
+        lengths = np.round(np.geomspace(max(2.0, fastest), max(2.0, slowest), _TEMPI))
+        periods = np.unique(lengths.astype(np.int64))
+        prior = np.zeros(len(periods))
+        tracks.append(decode(activation, periods, prior, settings.transition_lambda).beat_hops)
+    return tracks
+
+
+def tempo_prior(periods: Integers, bpm_hint: float) -> Floats:
+    """How likely each beat length in hops is before anything is heard, as its logarithm."""
     bpm = 60.0 * HOPS_PER_SECOND / periods
-    usual, cost = (
-        (settings.bpm_hint, _HINT_COST) if settings.bpm_hint else (_USUAL_BPM, _OCTAVE_COST)
-    )
-    prior = -cost * np.log2(bpm / usual) ** 2
-    path = decode(activation, periods, prior, settings.transition_lambda)
-    return path.beat_hops
+    usual, cost = (bpm_hint, _HINT_COST) if bpm_hint else (_USUAL_BPM, _OCTAVE_COST)
+    prior: Floats = -cost * np.log2(bpm / usual) ** 2
+    return prior
 
 
 def _peaks(activation: Floats, settings: RhythmSettings) -> Integers:
@@ -156,7 +238,7 @@ def _refined(raw: Floats, hops: Integers) -> Floats:
     return refined
 
 
-def _candidates(strength: Floats, interval_seconds: float) -> Iterable[Tempo]:
+def tempo_candidates(strength: Floats, interval_seconds: float) -> Iterable[Tempo]:
     """Tempi in simple ratios to the one found, by how well the onsets repeat at each."""
     scores = []
     for factor in _FACTORS:
@@ -183,7 +265,7 @@ def _correlation(one: Floats, other: Floats) -> float:
     return float(np.corrcoef(one.ravel(), other.ravel())[0, 1])
 
 
-def _local(intervals: Floats) -> Floats:
+def local_intervals(intervals: Floats) -> Floats:
     """The median of the intervals around each beat; the first and last have fewer."""
     around = np.pad(intervals, 2, mode="edge")
     medians = np.median(np.lib.stride_tricks.sliding_window_view(around, 4), axis=1)

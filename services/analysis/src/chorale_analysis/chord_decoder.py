@@ -88,18 +88,26 @@ def _viterbi(  # type: ignore[no-untyped-def]
     begun = np.zeros(hop_count + 1, np.int64)
     chosen = np.full(hop_count + 1, -1)
     for last in range(1, hop_count + 1):
-        for length in range(1, min(len(duration), last) + 1):
-            first = last - length
-            heard = total[last] - total[first]
-            high, low = heard[:12].copy(), heard[12:24].copy()
-            chords = treble @ high / (np.sqrt(np.sum(high * high)) + 1e-9)
-            chords += bass @ low / (np.sqrt(np.sum(low * low)) + 1e-9)
-            chords += expected[(first + last) // 2]
-            chord = int(np.argmax(chords))
-            gain = chords[chord] * length
-            if none * length + heard[24] > gain:
-                chord, gain = -1, none * length + heard[24]
-            score = best[first] + duration[length - 1] + beginning[first] + gain
-            if score > best[last]:
-                best[last], begun[last], chosen[last] = score, first, chord
+        end_at(last, total, treble, bass, expected, beginning, duration, none, best, begun, chosen)
     return begun, chosen
+
+
+@njit(cache=True, nogil=True)
+def end_at(  # type: ignore[no-untyped-def]
+    last, total, treble, bass, expected, beginning, duration, none, best, begun, chosen
+):
+    """The likeliest chord that ends before hop `last`, given those of all hops before it."""
+    for length in range(1, min(len(duration), last) + 1):
+        first = last - length
+        heard = total[last] - total[first]
+        high, low = heard[:12].copy(), heard[12:24].copy()
+        chords = treble @ high / (np.sqrt(np.sum(high * high)) + 1e-9)
+        chords += bass @ low / (np.sqrt(np.sum(low * low)) + 1e-9)
+        chords += expected[(first + last) // 2]
+        chord = int(np.argmax(chords))
+        gain = chords[chord] * length
+        if none * length + heard[24] > gain:
+            chord, gain = -1, none * length + heard[24]
+        score = best[first] + duration[length - 1] + beginning[first] + gain
+        if score > best[last]:
+            best[last], begun[last], chosen[last] = score, first, chord

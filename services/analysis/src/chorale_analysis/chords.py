@@ -1,6 +1,8 @@
 """Chords, from the notes that sound and when they begin."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -21,7 +23,8 @@ _BASS_WEIGHT = 0.35  # against the treble
 _THIRD_IN_BASS, _FIFTH_IN_BASS = 0.3, 0.2  # against the root
 _COMPRESSION = 0.5  # power of note strengths: soft notes count
 _NONE = 0.9  # what noise and drums are like some chord: .78 to .87; music is from 1.04 up
-_KEY_WEIGHT, _KEY_SECONDS = 0.05, 20.0
+_KEY_WEIGHT, KEY_SECONDS = 0.05, 20.0
+ONSET_HOPS = 9  # around an edge in which an onset may lie
 _ONSET_WEIGHT, _ONSET_USUAL, _ONSET_RANGE = 2.0, 1.5, 1.5
 _LONGEST_SECONDS = 6.0  # longer chords are cut and made one again
 _SHORT_HOPS, _SHORT_COST = 4, 1.5  # a chord of fewer hops is seldom meant
@@ -59,12 +62,12 @@ def recognize(
 ) -> Harmony:
     """Finds the chords of what was heard; `N` where there is none."""
     labels = chord_labels(settings.vocabulary)
-    model = _model(labels)
+    model = model_of(labels)
     evidence = _evidence(pitches, heard, labels)
-    cuts = _joined(decode(evidence, model))
-    scores = [worth(evidence, model, cut) / _SHARPNESS for cut in cuts]
-    tonal = _tonal(cuts, scores)
-    told = _Telling([*labels, harte.Label(-1, harte.NONE)], tonal, settings.alternative_count)
+    cuts = joined(decode(evidence, model))
+    scores = [likeness(evidence, model, cut) for cut in cuts]
+    tonal = tonality_of(cuts, scores)
+    told = Telling([*labels, harte.Label(-1, harte.NONE)], tonal, settings.alternative_count)
     edges = [*(max(0.0, (cut.first - 0.5) / HOPS_PER_SECOND) for cut in cuts), duration_seconds]
     chords = tuple(
         told.chord(cut, score, evidence, min(start, duration_seconds), min(end, duration_seconds))
@@ -73,13 +76,19 @@ def recognize(
     return Harmony(chords, settings.vocabulary)
 
 
+def likeness(evidence: Evidence, model: Model, cut: Cut) -> Floats:
+    """How like each chord, and at last no chord, a cut sounds."""
+    return worth(evidence, model, cut) / _SHARPNESS
+
+
 def chord_labels(vocabulary: str) -> list[harte.Label]:
     """Every chord of a vocabulary; that there may be none goes without saying."""
     kinds = VOCABULARIES[vocabulary]
     return [harte.named(root, quality, bass) for quality, bass in kinds for root in range(12)]
 
 
-def _model(labels: list[harte.Label]) -> Model:
+def model_of(labels: list[harte.Label]) -> Model:
+    """What these chords are made of, in nats."""
     treble, bass = np.zeros((len(labels), 12)), np.zeros((len(labels), 12))
     for number, label in enumerate(labels):
         steps = label.intervals
@@ -97,69 +106,106 @@ def _model(labels: list[harte.Label]) -> Model:
 
 
 def _evidence(pitches: Pitches, heard: Onsets, labels: list[harte.Label]) -> Evidence:
-    notes = pitches.notes.astype(np.float64) ** _COMPRESSION
-    midi = np.arange(LOWEST_NOTE, LOWEST_NOTE + NOTE_COUNT)
-    treble = _folded(notes, np.clip((midi - 36) / 14.0, 0.0, 1.0) * np.clip((94 - midi) / 10, 0, 1))
-    bass = _folded(notes, np.clip((60 - midi) / 8.0, 0.0, 1.0))
+    treble, bass = voices(pitches.notes)
     loud = float(np.percentile(pitches.level, 95)) + 1e-12
-    level_db = 20.0 * np.log10(np.maximum(pitches.level / loud, 1e-9))
+    around = uniform_filter1d(
+        pitches.chroma.classes,
+        max(1, round(KEY_SECONDS * HOPS_PER_SECOND)),
+        axis=0,
+        mode="nearest",
+    )
     return Evidence(
-        treble=treble,
-        bass=bass,
-        silence=np.where(level_db < _SILENCE_DB, _SILENCE_WORTH, 0.0),
-        beginning=_beginning(heard, len(notes)),
-        expected=_expected(pitches, labels),
+        treble=evened(treble, float(np.median(lengths(treble)))),
+        bass=evened(bass, float(np.median(lengths(bass)))),
+        silence=silence(pitches.level, loud),
+        beginning=_beginning(heard, len(treble)),
+        expected=expected(around, fits_of(labels), costs_of(labels)),
     )
 
 
+def voices(notes: npt.NDArray[np.float32]) -> tuple[Floats, Floats]:
+    """Notes as pitch classes of the treble and of the bass: `(hops, 12)` each."""
+    softer = notes.astype(np.float64) ** _COMPRESSION
+    midi = np.arange(LOWEST_NOTE, LOWEST_NOTE + NOTE_COUNT)
+    high = np.clip((midi - 36) / 14.0, 0.0, 1.0) * np.clip((94 - midi) / 10, 0, 1)
+    return _folded(softer, high), _folded(softer, np.clip((60 - midi) / 8.0, 0.0, 1.0))
+
+
+def lengths(classes: Floats) -> Floats:
+    """How long each hop's pitch classes are."""
+    found: Floats = np.linalg.norm(classes, axis=1, keepdims=True)
+    return found
+
+
+def evened(classes: Floats, usual: float) -> Floats:
+    """Every hop of length 1 or, where it is far shorter than usual, less."""
+    even: Floats = classes / (lengths(classes) + 0.2 * usual + 1e-9)
+    return even
+
+
+def silence(level: Floats, loud: float) -> Floats:
+    """What speaks for no chord where it is far softer than elsewhere."""
+    level_db = 20.0 * np.log10(np.maximum(level / loud, 1e-9))
+    return np.where(level_db < _SILENCE_DB, _SILENCE_WORTH, 0.0)
+
+
 def _folded(notes: Floats, weights: Floats) -> Floats:
-    """Notes as pitch classes; every hop of length 1 or, where faint, less."""
-    classes = np.zeros((len(notes), 12))
-    for number, weight in enumerate(weights):
-        classes[:, (LOWEST_NOTE + number) % 12] += weight * notes[:, number]
-    length = np.linalg.norm(classes, axis=1, keepdims=True)
-    folded: Floats = classes / (length + 0.2 * np.median(length) + 1e-9)
-    return folded
+    """Notes as pitch classes."""
+    folds = np.zeros((NOTE_COUNT, 12))
+    folds[np.arange(NOTE_COUNT), (LOWEST_NOTE + np.arange(NOTE_COUNT)) % 12] = weights
+    classes: Floats = notes @ folds
+    return classes
 
 
 def _beginning(heard: Onsets, hop_count: int) -> Floats:
     """Chords begin where something begins."""
     edges = (np.arange(hop_count + 1) - 0.5) / HOPS_PER_SECOND * onsets.HOPS_PER_SECOND
-    near = maximum_filter1d(heard.strength, 9)
-    strength = np.interp(edges, np.arange(len(near)), near) - _ONSET_USUAL
-    beginning: Floats = _ONSET_WEIGHT * np.clip(strength, -_ONSET_RANGE, _ONSET_RANGE)
-    return beginning
+    near = maximum_filter1d(heard.strength, ONSET_HOPS)
+    return beginning(np.interp(edges, np.arange(len(near)), near))
 
 
-def _expected(pitches: Pitches, labels: list[harte.Label]) -> Floats:
-    """What a key leads one to expect, less what rare chords must overcome."""
-    classes = pitches.chroma.classes
-    around = uniform_filter1d(
-        classes, max(1, round(_KEY_SECONDS * HOPS_PER_SECOND)), axis=0, mode="nearest"
-    )
+def beginning(strength: Floats) -> Floats:
+    """What speaks for a chord to begin where something begins so strongly."""
+    found: Floats = _ONSET_WEIGHT * np.clip(strength - _ONSET_USUAL, -_ONSET_RANGE, _ONSET_RANGE)
+    return found
+
+
+def fits_of(labels: list[harte.Label]) -> Floats:
+    """Which chord belongs to which of 24 keys: `(24, chords)`."""
     fits = np.zeros((24, len(labels)))
     for key in range(24):
         degrees = _MAJOR if key < 12 else _MINOR
         for number, label in enumerate(labels):
             degree = (label.root - key) % 12
             fits[key, number] = label.quality in degrees.get(degree, "").split()
-    rare = [_RARE.get(label.quality, 0.0) + _INVERSION_COST * (label.bass > 0) for label in labels]
-    expected = _KEY_WEIGHT * (chances_of(around) @ fits) - np.array(rare)
-    return np.ascontiguousarray(_SHARPNESS * expected)
+    return fits
 
 
-def _joined(cuts: list[Cut]) -> list[Cut]:
+def costs_of(labels: list[harte.Label]) -> Floats:
+    """What rare chords must overcome."""
+    return np.array(
+        [_RARE.get(label.quality, 0.0) + _INVERSION_COST * (label.bass > 0) for label in labels]
+    )
+
+
+def expected(around: Floats, fits: Floats, costs: Floats) -> Floats:
+    """What the key around each hop leads one to expect, less what rare chords must overcome."""
+    found = _KEY_WEIGHT * (chances_of(around) @ fits) - costs
+    return np.ascontiguousarray(_SHARPNESS * found)
+
+
+def joined(cuts: Sequence[Cut]) -> list[Cut]:
     """Equal neighbours as one."""
-    joined: list[Cut] = []
+    found: list[Cut] = []
     for cut in cuts:
-        if joined and joined[-1].chord == cut.chord:
-            joined[-1] = Cut(joined[-1].first, cut.last, cut.chord)
+        if found and found[-1].chord == cut.chord:
+            found[-1] = Cut(found[-1].first, cut.last, cut.chord)
         else:
-            joined.append(cut)
-    return joined
+            found.append(cut)
+    return found
 
 
-def _tonal(cuts: list[Cut], scores: list[Floats]) -> float:
+def tonality_of(cuts: Sequence[Cut], scores: list[Floats]) -> float:
     """How surely chords are heard at all and not noise or drums, in [0, 1]."""
     heard = [(cut.last - cut.first, score[cut.chord])
              for cut, score in zip(cuts, scores, strict=True) if cut.chord >= 0]  # fmt: skip
@@ -172,7 +218,7 @@ def _tonal(cuts: list[Cut], scores: list[Floats]) -> float:
 
 
 @dataclass(frozen=True)
-class _Telling:
+class Telling:
     """What is said of a chord, given what was heard of all."""
 
     names: list[harte.Label]
@@ -212,6 +258,7 @@ class _Telling:
         return sure * self.tonal if self.names[chosen].is_chord else sure
 
 
+@cache
 def _triad(label: harte.Label) -> tuple[int, int]:
     return label.root, label.intervals[1] if label.is_chord else 0
 

@@ -48,17 +48,22 @@ class ChromaListener:
     def classes(self) -> Chroma:
         """The pitch classes of all spectra heard so far."""
         octaves = np.concatenate(self._octaves)
-        turns = np.arange(_BINS) * _CENTS / 100.0  # semitones
-        tuned = np.sum(octaves.sum(axis=0) * np.exp(2j * np.pi * turns))
-        tuning = float(np.angle(tuned)) / (2.0 * np.pi)  # semitones
-        away = turns[:, None] - tuning - np.arange(12)  # (120, 12)
-        away -= 12.0 * np.round(away / 12.0)
-        belongs = np.where(np.abs(away) < 0.5, np.cos(np.pi * away) ** 2, 0.0)
-        classes = octaves @ belongs
+        tuning = tuning_cents(octaves.sum(axis=0))
+        classes = folded(octaves, tuning)
         length = np.linalg.norm(classes, axis=1, keepdims=True)
         floor = 1e-3 * float(length.max(initial=0.0)) + 1e-12
-        share = self._in_peaks / self._in_all if self._in_all else 0.0
-        return Chroma(classes / np.maximum(length, floor), 100.0 * tuning, share)
+        return Chroma(classes / np.maximum(length, floor), tuning, self.peak_share)
+
+    @property
+    def peak_share(self) -> float:
+        """Of the power so far, that of spectral peaks."""
+        return self._in_peaks / self._in_all if self._in_all else 0.0
+
+    def taken(self) -> npt.NDArray[np.float64]:
+        """What sounded at each step of 10 cents since this was last taken: `(hops, 120)`."""
+        octaves = np.concatenate(self._octaves)
+        self._octaves = [np.zeros((0, _BINS))]
+        return octaves
 
     def hear(self, batches: list[Array]) -> None:
         """Listens to spectra that another listener has already made, of `WINDOW` and `HOP`."""
@@ -81,3 +86,19 @@ class ChromaListener:
             # A tone puts 1.5 times its peak power into the three bins of a Hann window's lobe.
             self._in_peaks += 1.5 * float(np.sum(magnitude**2))
             self._in_all += float(np.sum(np.square(heard, dtype=np.float64)))
+
+
+def tuning_cents(octave: npt.NDArray[np.float64]) -> float:
+    """How far from A4 = 440 Hz an octave of 120 steps is tuned, in [-50, 50]."""
+    tuned = np.sum(octave * np.exp(2j * np.pi * np.arange(_BINS) * _CENTS / 100.0))
+    return 100.0 * float(np.angle(tuned)) / (2.0 * np.pi)
+
+
+def folded(octaves: npt.NDArray[np.float64], tuned_cents: float) -> npt.NDArray[np.float64]:
+    """Octaves of 120 steps as pitch classes of this tuning."""
+    turns = np.arange(_BINS) * _CENTS / 100.0  # semitones
+    away = turns[:, None] - tuned_cents / 100.0 - np.arange(12)  # (120, 12)
+    away -= 12.0 * np.round(away / 12.0)
+    belongs = np.where(np.abs(away) < 0.5, np.cos(np.pi * away) ** 2, 0.0)
+    classes: npt.NDArray[np.float64] = octaves @ belongs
+    return classes

@@ -7,6 +7,7 @@ from chorale_analysis.harmony import VOCABULARIES
 
 AUTO = "auto"
 BEATS, KEY, CHORDS, STRUCTURE = "beats", "key", "chords", "structure"
+LIVE, DYNAMICS = "live", "dynamics"
 
 _MADMOM_SECONDS = 1200.0  # it holds the whole sound: 20 minutes are 212 MB
 
@@ -188,6 +189,23 @@ ENGINES = (
         code_licence="Apache-2.0",
         is_default=True,
     ),
+    Engine(
+        name="chorale",
+        capability=DYNAMICS,
+        version="1",
+        description="Loudness by ITU-R BS.1770-5 and EBU R 128, level, silence and onsets.",
+        code_licence="Apache-2.0",
+        is_default=True,
+    ),
+    Engine(
+        name="chorale",
+        capability=LIVE,
+        version="1",
+        description="Beats, chords, key and loudness while it plays: nothing looks ahead.",
+        code_licence="Apache-2.0",
+        is_default=True,
+        vocabularies=tuple(VOCABULARIES),
+    ),
     _madmom(KEY, "The key of the whole by a convolutional network.", 0.06),
 )
 """By capability, the default first. More come with the engines themselves."""
@@ -197,6 +215,22 @@ EDITOR = Engine(
     capability="chord-editing",
     version="1",
     description="Chords simplified, merged, moved, spelt, numbered and counted.",
+    code_licence="Apache-2.0",
+)
+
+PAINTER = Engine(
+    name="chorale",
+    capability="pictures",
+    version="1",
+    description="Sound and what was found in it, drawn as PNG and SVG.",
+    code_licence="Apache-2.0",
+)
+
+LIBRARIAN = Engine(
+    name="lyrics",
+    capability="lyrics",
+    version="1",
+    description="Words of songs, as providers tell them.",
     code_licence="Apache-2.0",
 )
 

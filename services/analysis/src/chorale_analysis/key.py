@@ -1,6 +1,7 @@
 """Key, by likening pitch classes to what keys are made of."""
 
 import itertools
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -57,10 +58,15 @@ def detect_key(chroma: Chroma, duration_seconds: float, settings: KeySettings) -
 
 def correlations(classes: Floats) -> Floats:
     """Correlation of every row of `(hops, 12)` with the profiles of `KEYS`: `(hops, 24)`."""
-    profiles = np.array([np.roll(p, tonic) for p in (_MAJOR, _MINOR) for tonic in range(12)])
-    profiles = _standard(profiles)
-    fits: Floats = _standard(classes) @ profiles.T / 12.0
+    fits: Floats = _standard(classes) @ _profiles().T / 12.0
     return fits
+
+
+@cache
+def _profiles() -> Floats:
+    """What each of `KEYS` is made of: `(24, 12)`."""
+    turned = [np.roll(p, tonic) for p in (_MAJOR, _MINOR) for tonic in range(12)]
+    return _standard(np.array(turned))
 
 
 def chances_of(classes: Floats) -> Floats:

@@ -1,78 +1,64 @@
-"""Bars: which beats they begin on, and how long they are."""
-
-from dataclasses import dataclass
+"""Bars over beats: how much each beat is like the first of one, and the likeliest bars."""
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
+from chorale_analysis.learned import FIRST_BIAS, FIRST_WEIGHTS
 from chorale_analysis.onsets import CLASSES_PER_SECOND, HOPS_PER_SECOND, Floats, Onsets
-from chorale_analysis.rhythm import Meter
 
 Integers = npt.NDArray[np.int64]
 
-_USUAL_BARS = (2, 3, 4)
-_LEAST_BEATS = 8  # fewer say nothing of bars
-# What makes a beat the first of its bar: drums and bass below 150 Hz, chords that change against
-# one and two beats before, and loudness. Chosen on the annotated material, where with annotated
-# beats the downbeats have F .72.
-_DEEP, _CHANGE, _CHANGE_OF_TWO, _STRENGTH = 0.6, 0.5, 0.35, 0.3
 _JUMP = -6.0  # nats: a beat too many or too few in a bar
-# What is commoner, in nats per beat: plain beats in fours, dotted ones in twos.
-_PLAIN = {2: -0.1, 3: 0.0, 4: 0.0}
-_DOTTED = {2: 0.2, 3: 0.0, 4: 0.1}
-_RARE = -0.05  # any other
 _COMPOUND_LEAD = 0.3  # deviations by which thirds of a beat are stronger than its half
 _SPREAD_OF_DRUMS, _SPREAD_OF_MUSIC = 0.2, 0.35  # of pitch classes, over their mean
-_SURE_SLOPE = 0.15  # of chances of meters: what a lead of so many nats per beat multiplies by e
+_WITHIN = (0.25, 0.33, 0.5, 0.67, 0.75)  # of a beat: where more begins if it is divided
 
 
-@dataclass(frozen=True)
-class Bars:
-    """The place of every beat in its bar, counted from 1, and the meters thought of."""
+def firstness(heard: Onsets, seconds: Floats) -> Floats:
+    """The odds of each beat to be the first of a bar, in nats, by it and three to either side.
 
-    positions: tuple[int, ...]
-    meters: tuple[Meter, ...]
-
-
-def find_bars(heard: Onsets, seconds: Floats, lengths: tuple[int, ...]) -> Bars:
-    """The likeliest bars over these beats; none over too few."""
-    if len(seconds) < _LEAST_BEATS:
-        return Bars((0,) * len(seconds), ())
-    firstness = _firstness(heard, seconds)
-    dotted = _is_compound(heard, seconds)
-    usual = _DOTTED if dotted else _PLAIN
-    ways = {length: _way(firstness, length) for length in lengths or _USUAL_BARS}
-    scores = {length: gain + usual.get(length, _RARE) for length, (_, gain) in ways.items()}
-    weights = {length: np.exp(score / _SURE_SLOPE) for length, score in scores.items()}
-    total = sum(weights.values())
-    order = sorted(ways, key=lambda length: -scores[length])
-    meters = tuple(
-        Meter(
-            length,
-            float(weights[length] / total),
-            tuple(seconds[ways[length][0] == 0].tolist()),
-            dotted,
-        )
-        for length in order
+    What counts: the bass, cymbals, what begins on the beat and within it, and how far harmony
+    changes against one, two and four beats before.
+    """
+    row = np.stack(_heard_at(heard, seconds), axis=1)
+    around = len(FIRST_WEIGHTS) // 2
+    padded = np.pad(row, ((around, around), (0, 0)))
+    odds: Floats = FIRST_BIAS + sum(
+        (padded[place : place + len(row)] @ weights for place, weights in enumerate(FIRST_WEIGHTS)),
+        np.zeros(len(row)),
     )
-    return Bars(tuple((ways[order[0]][0] + 1).tolist()), meters)
+    return odds
 
 
-def _firstness(heard: Onsets, seconds: Floats) -> Floats:
-    """How much each beat is like the first of a bar, in deviations."""
-    classes = _classes(heard, seconds)
+def _heard_at(heard: Onsets, seconds: Floats) -> list[Floats]:
+    classes = classes_between(heard, seconds)
+    tonal = tonality(classes)
+    lengths = np.append(np.diff(seconds), np.median(np.diff(seconds)))
+    deep, high = np.log(heard.deep + 1e-2), np.log(heard.high + 1e-2)
+    strength = np.clip(heard.strength, -1.5, 4.0)
+    within = [np.clip(near(strength, seconds + at * lengths), -1.0, 4.0) for at in _WITHIN]
+    return [
+        standard(near(deep, seconds)),
+        standard(near(high, seconds)),
+        standard(near(strength, seconds)),
+        tonal * standard(changes(classes, 1)),
+        tonal * standard(changes(classes, 2)),
+        tonal * standard(changes(classes, 4)),
+        standard(np.mean(within, axis=0)),
+        standard(near(deep, seconds + 0.5 * lengths)),
+        standard(near(heard.raw, seconds)),
+    ]
+
+
+def tonality(classes: Floats) -> float:
+    """Whether notes sound and no drums or noise alone, in [0, 1], by how classes are spread."""
     spread = float(np.mean(classes.std(axis=1) / (classes.mean(axis=1) + 1e-9)))
-    tonal = np.clip((spread - _SPREAD_OF_DRUMS) / (_SPREAD_OF_MUSIC - _SPREAD_OF_DRUMS), 0.0, 1.0)
-    firstness: Floats = (
-        _DEEP * _standard(np.log(_near(heard.deep, seconds) + 1e-2))
-        + _CHANGE * tonal * _standard(_changes(classes, 1))
-        + _CHANGE_OF_TWO * tonal * _standard(_changes(classes, 2))
-        + _STRENGTH * _standard(_near(heard.strength, seconds))
-    )
-    return firstness
+    share = (spread - _SPREAD_OF_DRUMS) / (_SPREAD_OF_MUSIC - _SPREAD_OF_DRUMS)
+    return float(np.clip(share, 0.0, 1.0))
 
 
-def _classes(heard: Onsets, seconds: Floats) -> Floats:
+def classes_between(heard: Onsets, seconds: Floats) -> Floats:
     """The pitch classes from each beat to the next, each of length 1."""
     edges = np.append(seconds, seconds[-1] + np.median(np.diff(seconds)))
     places = np.round(edges * CLASSES_PER_SECOND).astype(int)
@@ -84,60 +70,74 @@ def _classes(heard: Onsets, seconds: Floats) -> Floats:
     return classes
 
 
-def _changes(classes: Floats, beats: int) -> Floats:
+def changes(classes: Floats, beats: int) -> Floats:
     """How far what sounds from a beat on is from what sounded before it."""
-    changes = np.zeros(len(classes))
-    for beat in range(1, len(classes)):
-        before = classes[max(0, beat - beats) : beat].mean(axis=0)
-        after = classes[beat : beat + beats].mean(axis=0)
-        like = before @ after / (np.linalg.norm(before) * np.linalg.norm(after) + 1e-9)
-        changes[beat] = np.sqrt(max(0.0, 1.0 - like))
-    return changes
+    count = len(classes)
+    total = np.concatenate([np.zeros((1, 12)), np.cumsum(classes, axis=0)])
+    here = np.arange(1, count)
+    before = total[here] - total[np.maximum(0, here - beats)]
+    after = total[np.minimum(count, here + beats)] - total[here]
+    lengths = np.linalg.norm(before, axis=1) * np.linalg.norm(after, axis=1)
+    like = (before * after).sum(axis=1) / (lengths + 1e-9)
+    found = np.zeros(count)
+    found[1:] = np.sqrt(np.maximum(0.0, 1.0 - like))
+    return found
 
 
-def _way(firstness: Floats, length: int) -> tuple[Integers, float]:
+def way(odds_of_first: Floats, length: int) -> tuple[Integers, float]:
     """The likeliest places in bars of this length, and their gain per beat over chance."""
-    odds = firstness - np.log(length - 1)
+    odds = odds_of_first - np.log(length - 1)
     first, other = -np.logaddexp(0.0, -odds), -np.logaddexp(0.0, odds)
     chance = float(np.sum(first / length + other * (length - 1) / length))
+    places, score = _decoded(first, other, length)
+    return places, (score - chance) / len(odds)
+
+
+@njit(cache=True)
+def _decoded(first, other, length):  # type: ignore[no-untyped-def]
+    count = len(first)
     score = np.full(length, other[0])
     score[0] = first[0]
-    came = np.zeros((len(odds), length), np.int64)
-    before = (np.arange(length) - 1) % length
-    for beat in range(1, len(odds)):
+    came = np.zeros((count, length), np.int64)
+    for beat in range(1, count):
         best = int(np.argmax(score))
-        goes_on = score[before] >= score[best] + _JUMP
-        came[beat] = np.where(goes_on, before, best)
-        score = np.where(goes_on, score[before], score[best] + _JUMP) + other[beat]
-        score[0] += first[beat] - other[beat]
-    places = np.zeros(len(odds), np.int64)
+        jump = score[best] + _JUMP
+        now = np.empty(length)
+        for place in range(length):
+            before = (place - 1) % length
+            goes_on = score[before] >= jump
+            came[beat, place] = before if goes_on else best
+            now[place] = score[before] if goes_on else jump
+            now[place] += first[beat] if place == 0 else other[beat]
+        score = now
+    places = np.zeros(count, np.int64)
     places[-1] = int(np.argmax(score))
-    for beat in range(len(odds) - 1, 0, -1):
+    for beat in range(count - 1, 0, -1):
         places[beat - 1] = came[beat, places[beat]]
-    return places, (float(score.max()) - chance) / len(odds)
+    return places, score.max()
 
 
-def _is_compound(heard: Onsets, seconds: Floats) -> bool:
+def is_compound(heard: Onsets, seconds: Floats) -> bool:
     """Whether beats are of three parts: more begins at their thirds than at their halves."""
     lengths = np.diff(seconds)
 
     def strength(share: float) -> float:
-        near = _near(heard.strength, seconds[:-1] + share * lengths, 0.02)
-        return float(np.clip(near, -1.0, 4.0).mean())
+        found = near(heard.strength, seconds[:-1] + share * lengths, 0.02)
+        return float(np.clip(found, -1.0, 4.0).mean())
 
     thirds = 0.5 * (strength(1.0 / 3.0) + strength(2.0 / 3.0))
     return thirds - strength(0.5) > _COMPOUND_LEAD
 
 
-def _near(values: Floats, seconds: Floats, around_seconds: float = 0.04) -> Floats:
+def near(values: Floats, seconds: Floats, around_seconds: float = 0.03) -> Floats:
     """The greatest value near each time."""
     half = int(around_seconds * HOPS_PER_SECOND)
     places = np.clip(np.round(seconds * HOPS_PER_SECOND).astype(int), 0, len(values) - 1)
     windows = np.clip(places[:, None] + np.arange(-half, half + 1), 0, len(values) - 1)
-    near: Floats = values[windows].max(axis=1)
-    return near
+    found: Floats = values[windows].max(axis=1)
+    return found
 
 
-def _standard(values: Floats) -> Floats:
-    standard: Floats = (values - values.mean()) / (values.std() + 1e-9)
-    return standard
+def standard(values: Floats) -> Floats:
+    found: Floats = (values - values.mean()) / (values.std() + 1e-9)
+    return found

@@ -1,6 +1,7 @@
 """How strongly every note of the keyboard sounds when, whatever the music is tuned to."""
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -45,7 +46,7 @@ class PitchListener:
     def __init__(self) -> None:
         self._windows = Windows(WINDOW, HOP)
         self._classes = ChromaListener()
-        self._steps = _log_frequency()
+        self._steps = log_frequency()
         self._heard: list[Array] = [np.zeros((0, self._steps.shape[1]), np.float32)]
         self._power: list[Floats] = [np.zeros(0)]
         self._mel = mel_bands(WINDOW, BAND_COUNT, *_BAND_HERTZ)
@@ -59,8 +60,7 @@ class PitchListener:
         """All notes, once the stream has ended."""
         self._hear(self._windows.finish())
         chroma = self._classes.classes()
-        tuned = _tuned(np.concatenate(self._heard), chroma.tuning_cents)
-        notes = _taken_apart(_whitened(tuned))
+        notes, _ = explained(np.concatenate(self._heard), chroma.tuning_cents, 0.0)
         level, bands = np.concatenate(self._power), np.concatenate(self._bands)
         return Pitches(notes, level, bands, chroma)
 
@@ -72,7 +72,17 @@ class PitchListener:
             self._power.append(np.sqrt(np.sum(np.square(spectra, dtype=np.float64), axis=1)))
 
 
-def _log_frequency() -> Array:
+def explained(steps: Array, tuning_cents: float, most: float) -> tuple[Array, float]:
+    """Note strengths of log-frequency spectra, and the greatest deviation in any so far.
+
+    `most` is that of what came before; what deviates far less is noise.
+    """
+    tuned = _tuned(steps, tuning_cents)
+    whitened, most = _whitened(tuned, most)
+    return _taken_apart(whitened), most
+
+
+def log_frequency() -> Array:
     """From bins to steps of a third of a semitone: `(bins, steps)`, each step of weight 1."""
     places = np.arange(-_MARGIN, _STEP_COUNT + _MARGIN)
     hertz = 440.0 * 2.0 ** ((LOWEST_NOTE - 69 + places / _STEPS) / 12.0)
@@ -94,8 +104,8 @@ def _tuned(steps: Array, tuning_cents: float) -> Array:
     return moved
 
 
-def _whitened(steps: Array) -> Array:
-    """What stands out of the octave and a half around it, in deviations of it, square-rooted."""
+def _whitened(steps: Array, most: float) -> tuple[Array, float]:
+    """What stands out of the octave and a half around it, in deviations of it."""
     half = _WHITENING_SEMITONES * _STEPS // 2
     count = 2 * half + 1
     padded = np.pad(steps.astype(np.float64), ((0, 0), (half, half)), mode="reflect")
@@ -104,10 +114,11 @@ def _whitened(steps: Array) -> Array:
     mean = (total[:, count:] - total[:, :-count]) / count
     power = (squares[:, count:] - squares[:, :-count]) / count
     deviation = np.sqrt(np.maximum(power - mean**2, 0.0))
-    floor = 1e-3 * float(deviation.max(initial=0.0)) + 1e-9
+    most = float(deviation.max(initial=most))
+    floor = 1e-3 * most + 1e-9
     above = np.maximum(steps - mean, 0.0) / np.maximum(deviation, floor)
     outstanding: Array = above.astype(np.float32)
-    return outstanding
+    return outstanding, most
 
 
 def _taken_apart(spectra: Array) -> Array:
@@ -124,6 +135,7 @@ def _taken_apart(spectra: Array) -> Array:
     return found
 
 
+@cache
 def _tones() -> Array:
     """What each note looks like on the log-frequency axis: `(notes, steps)`, each of length 1."""
     places = np.arange(_STEP_COUNT)

@@ -45,3 +45,42 @@ class Settings(ServerSettings):
         minimum=0,
         maximum=31_536_000,
     )
+    live_processes: int = setting(
+        0,
+        help="Processes that listen to live streams. 0: as many as there are CPUs.",
+        unit="processes",
+        minimum=0,
+        maximum=256,
+    )
+    live_streams_max: int = setting(
+        64,
+        help="Streams that may be listened to at once in this replica.",
+        unit="streams",
+        minimum=1,
+        maximum=10_000,
+    )
+    live_seconds_max: float = setting(
+        14_400.0,
+        help="The longest that one live stream may be.",
+        unit="seconds",
+        minimum=1,
+        maximum=604_800,
+    )
+    lyrics_providers: str = setting(
+        "",
+        help="Who is asked for lyrics, in this order: `lrclib`, `genius`, comma between."
+        " Empty: nobody, unless a caller brings a key.",
+    )
+    lyrics_timeout_seconds: float = setting(
+        8.0,
+        help="How long one lyrics provider may take, all its pages together.",
+        unit="seconds",
+        minimum=0.1,
+        maximum=300,
+    )
+    lrclib_url: str = setting("https://lrclib.net", help="Where LRCLIB is served.")
+    genius_key: str = setting("", help="The access token at Genius.", secret=True)
+    genius_url: str = setting("https://api.genius.com", help="Where the API of Genius is served.")
+    genius_pages_url: str = setting(
+        "https://genius.com", help="Where the pages of Genius are served, with the words."
+    )

@@ -44,10 +44,10 @@ def decode(
         on_beat, off_beat, periods, firsts, change + tempo_prior[None, :], tempo_prior
     )
     beats = np.flatnonzero(place == 0)
-    return Path(_loudest(activation, beats, periods[tempo[beats]]), periods[tempo[beats]])
+    return Path(loudest(activation, beats, periods[tempo[beats]]), periods[tempo[beats]])
 
 
-def _loudest(activation: Floats, beats: Integers, periods: Integers) -> Integers:
+def loudest(activation: Floats, beats: Integers, periods: Integers) -> Integers:
     """Moves each beat to the greatest activation within the part of it that should sound."""
     moved = beats.copy()
     for number, (beat, period) in enumerate(zip(beats, periods, strict=True)):

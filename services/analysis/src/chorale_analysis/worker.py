@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from chorale_audio.source import Source
 
+from chorale_analysis.dynamics import Dynamics, DynamicsSettings
 from chorale_analysis.listening import SILENCE_DBFS, Silent
+from chorale_analysis.structure import LEAST_VARIETY, NotDistinctive, Place
 from chorale_analysis.wishes import Finding, Settings
 
 if TYPE_CHECKING:
@@ -54,6 +56,46 @@ def listen(
     _listen(source, company.listeners, progress)
     progress("deciding", _READ_SHARE)
     return company.find(source.duration_seconds)
+
+
+def listen_quietly(
+    source: Source, wishes: Mapping[str, Settings], makers: Mapping[str, str]
+) -> dict[str, Finding]:
+    """The same for a caller who waits for it."""
+    return listen(source, wishes, makers, progress=lambda _stage, _share: None)
+
+
+def measure(source: Source, settings: DynamicsSettings, *, progress: Progress) -> Dynamics:
+    """Reads the source from object storage and measures its level and loudness."""
+    from chorale_audio.shaping import Shaper
+
+    from chorale_analysis.levels import DynamicsListener
+
+    progress("reading", 0.0)
+    listener = DynamicsListener(source.sample_rate_hz, source.channel_count)
+    shaper, frames = Shaper(source, listener.rate_hz, mono=True), 0
+    for block in source.blocks():
+        listener.push(block)
+        listener.hear(shaper.push(block)[:, 0])
+        frames += len(block)
+        progress("measuring", frames / source.frame_count)
+    listener.hear(shaper.finish()[:, 0])
+    return listener.find(settings)
+
+
+def locate(snippet: Source, song: Source, *, progress: Progress) -> Place:
+    """Reads both from object storage and finds the one in the other."""
+    from chorale_analysis.locating import BandListener
+    from chorale_analysis.locating import locate as found
+
+    ears = [BandListener(), BandListener()]
+    try:
+        _listen(snippet, ears[:1], progress)
+    except Silent:
+        raise NotDistinctive(0.0, LEAST_VARIETY) from None
+    _listen(song, ears[1:], progress)
+    progress("deciding", _READ_SHARE)
+    return found(ears[0].find(), ears[1].find())
 
 
 def _listen(source: Source, listeners: Sequence[Listener], progress: Progress) -> None:

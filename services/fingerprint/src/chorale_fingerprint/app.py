@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from chorale.fingerprint.v1 import (
@@ -12,6 +13,7 @@ from chorale.fingerprint.v1 import (
     fingerprint_service_pb2_grpc,
     listening_pb2,
     recordings_pb2,
+    similar_pb2,
 )
 from chorale.ingest.v1 import ingest_service_pb2_grpc
 from chorale_audio.reader import AudioReader
@@ -24,7 +26,7 @@ from chorale_runtime.operations import Operations, Work
 from chorale_runtime.processes import Processes
 from google.protobuf.message import Message
 
-from chorale_fingerprint import engines, servicer, worker
+from chorale_fingerprint import engines, servicer, tiers, worker
 from chorale_fingerprint.codes import library_version
 from chorale_fingerprint.servicer.acoust_id import AcoustId
 from chorale_fingerprint.servicer.duplicate_works import DuplicateWorks
@@ -32,13 +34,17 @@ from chorale_fingerprint.servicer.duplicates import Duplicates
 from chorale_fingerprint.servicer.enrolling import Enroller
 from chorale_fingerprint.servicer.hearing import Hearing
 from chorale_fingerprint.servicer.monitoring import MonitorWorks
+from chorale_fingerprint.servicer.renewing import RenewalWorks
 from chorale_fingerprint.servicer.rules import DuplicateRules
 from chorale_fingerprint.servicer.searching import Searcher
 from chorale_fingerprint.servicer.stream_calls import StreamCalls
 from chorale_fingerprint.servicer.works import FingerprintWorks
 from chorale_fingerprint.settings import Settings
 from chorale_fingerprint.store.patterns import PatternStore
+from chorale_fingerprint.store.positions import Positions
+from chorale_fingerprint.store.recording_changes import RecordingChanger
 from chorale_fingerprint.store.recordings import Store
+from chorale_fingerprint.store.renewal import LayoutRenewal
 from chorale_fingerprint.store.similar import SimilarPatterns
 from chorale_fingerprint.store.songs import SongsOfRecordings
 
@@ -61,7 +67,13 @@ async def build(settings: Settings) -> AsyncIterator[App]:
         )
         reader, store = AudioReader(ingest, objects, sound), Store(database)
         known = engines.engines(library_version())
-        parts = _Parts(settings, Hearing(reader, ingest, known), store, SongsOfRecordings(database))
+        parts = _Parts(
+            settings,
+            Hearing(reader, ingest, known),
+            store,
+            SongsOfRecordings(database),
+            RenewalWorks(LayoutRenewal(database), known),
+        )
         works = parts.works()
         operations = await enter(
             Operations.open(
@@ -94,6 +106,10 @@ async def build(settings: Settings) -> AsyncIterator[App]:
                             settings.acoustid_url,
                             settings.acoustid_timeout_seconds,
                         ),
+                        RecordingChanger(database, store.landmarks),
+                        parts.renewals,
+                        tiers.parse(_tiers_text(settings)),
+                        Positions(database),
                     ),
                     fingerprint_service_pb2_grpc.add_FingerprintServiceServicer_to_server,
                 ),
@@ -112,6 +128,7 @@ class _Parts:
     hearing: Hearing
     store: Store
     songs: SongsOfRecordings
+    renewals: RenewalWorks
 
     @property
     def searcher(self) -> Searcher:
@@ -174,6 +191,12 @@ class _Parts:
                 catalogue_pb2.ReportDuplicatesResponse,
                 copies.report,
             ),
+            self._work(
+                servicer.REINDEX_PATTERNS,
+                similar_pb2.ReindexPatternsRequest,
+                similar_pb2.ReindexPatternsResponse,
+                self.renewals.reindex,
+            ),
         )
         return {work.method: work for work in made}
 
@@ -186,3 +209,9 @@ class _Parts:
             queue=QUEUE,
             timeout_seconds=self.settings.timeout_seconds,
         )
+
+
+def _tiers_text(settings: Settings) -> str:
+    if settings.tiers_file:
+        return Path(settings.tiers_file).read_text(encoding="utf-8")
+    return (resources.files("chorale_fingerprint") / "tiers.json").read_text(encoding="utf-8")

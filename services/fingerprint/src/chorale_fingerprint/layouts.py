@@ -5,7 +5,7 @@ much a number counts is its weight alone.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -26,6 +26,8 @@ class Dimension:
     name: str
     description: str
     weight: float
+    typical: float = 0.0
+    """What is taken away before it is compared."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,8 @@ class Layout:
     instrument: int
     version: int
     dimensions: tuple[Dimension, ...]
+    made_from: tuple[str, ...] = ()
+    """Older layouts of the same numbers: what was indexed in them can be indexed in this one."""
 
     @property
     def name(self) -> str:
@@ -83,16 +87,21 @@ class Layout:
         """How much each dimension counts."""
         return np.array([each.weight for each in self.dimensions], np.float32)
 
+    @cached_property
+    def typical(self) -> Vector:
+        """What is taken away from each dimension."""
+        return np.array([each.typical for each in self.dimensions], np.float32)
+
     def unit(self, values: Sequence[float]) -> Vector:
         """The direction of a pattern: the likeness of two is the product of their directions."""
         given = np.asarray(values, np.float32)
         needed = f"{len(self.dimensions)} finite numbers, not all zero"
         if len(given) != len(self.dimensions):
             raise VectorInvalid(self.name, str(len(given)), needed)
-        weighed = given * np.sqrt(self.weights)
+        weighed = (given - self.typical) * np.sqrt(self.weights)
         length = float(np.linalg.norm(weighed))
-        if not np.isfinite(length) or length == 0.0:
-            found = "zeros only" if length == 0.0 else "a number that is not finite"
+        if not np.isfinite(length) or length == 0.0 or not given.any():
+            found = "zeros only" if np.isfinite(length) else "a number that is not finite"
             raise VectorInvalid(self.name, found, needed)
         direction: Vector = weighed / length
         return direction
@@ -140,6 +149,34 @@ def _drums() -> tuple[Dimension, ...]:
             for i in range(6)
         ),
     )
+
+
+# What each kind of number of the drum vector is in the bars of eight scores, on average.
+_TYPICAL_DRUMS = {
+    "kick_density": 0.22,
+    "snare_density": 0.11,
+    "hihat_density": 0.52,
+    "syncopation": 0.26,
+    "kick": 0.22,
+    "snare": 0.11,
+    "hihat": 0.52,
+    "tempo": 0.70,
+    "groove": 0.01,
+}
+
+
+def _drums_less_typical() -> tuple[Dimension, ...]:
+    """The 60 of before, of each what is typical taken away.
+
+    Without that any two bars are alike, because all numbers are positive: in the scores of the test
+    material bars of different pieces by 0.52 on average, and with it by 0.13.
+    """
+    found = []
+    for each in _drums():
+        typical = _TYPICAL_DRUMS.get(each.name.partition("[")[0], 0.0)
+        told = f"{each.description} Compared less {typical:.2f}, which is typical."
+        found.append(replace(each, description=told, typical=typical))
+    return tuple(found)
 
 
 def _line(voice: str) -> list[Dimension]:
@@ -209,13 +246,15 @@ def _melody() -> tuple[Dimension, ...]:
 LAYOUTS = {
     layout.name: layout
     for layout in (
+        Layout(DRUMS, 2, _drums_less_typical(), made_from=("layouts/drums/1",)),
         Layout(DRUMS, 1, _drums()),
         Layout(BASS, 1, _bass()),
         Layout(CHORDS, 1, _chords()),
         Layout(MELODY, 1, _melody()),
     )
 }
-"""Every layout, newest first within each instrument; the newest is what new patterns are to use."""
+"""Every layout, newest first within each instrument. The oldest serves until patterns have been
+indexed anew in a newer one."""
 
 
 def layout_of(name: str, instrument: int = 0) -> Layout:

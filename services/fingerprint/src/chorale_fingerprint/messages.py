@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from chorale.audio.v1 import audio_pb2
 from chorale.engines.v1 import engine_pb2
-from chorale.fingerprint.v1 import recordings_pb2
+from chorale.fingerprint.v1 import catalogue_pb2, recordings_pb2
 from chorale_audio.source import Source, Span
 from google.longrunning import operations_pb2
 from google.protobuf.message import Message
@@ -14,9 +14,12 @@ from google.protobuf.message import Message
 from chorale_fingerprint.codes import compressed
 from chorale_fingerprint.engines import AUTO, Engine
 from chorale_fingerprint.likeness import COPY_COVERAGE, Likeness
+from chorale_fingerprint.store.recording_changes import RecordingChanges
 from chorale_fingerprint.store.recordings import Enrolled, Recording
 
 _RECORDINGS = "recordings/"
+# What `UpdateRecording` may change.
+MUTABLE = ("title", "artist", "section", "privacy", "labels", "song")
 
 
 # Measured on one core: storage, resampling and codes of a second of sound; and what starting costs.
@@ -150,6 +153,25 @@ def recording(value: Recording, reader: str) -> recordings_pb2.Recording:
         message.aliases.extend(value.aliases)
         message.labels.update(value.labels)
     return message
+
+
+def changes(request: catalogue_pb2.UpdateRecordingRequest) -> RecordingChanges:
+    """What to change of a recording; an empty mask means all that can be."""
+    given, paths = request.recording, set(request.update_mask.paths or MUTABLE)
+    song = recording_id(given.song.removeprefix("songs/")) if given.song else None
+    return RecordingChanges(
+        title=given.title if "title" in paths else None,
+        artist=given.artist if "artist" in paths else None,
+        section=given.section if "section" in paths else None,
+        is_public=(
+            given.privacy == recordings_pb2.PRIVACY_PUBLIC
+            if "privacy" in paths and given.privacy
+            else None
+        ),
+        labels=dict(given.labels) if "labels" in paths else None,
+        song=song if "song" in paths else None,
+        is_alone="song" in paths and not given.song,
+    )
 
 
 def match(

@@ -15,7 +15,7 @@ music; noise of 5 dB leaves about 0.6.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -207,28 +207,33 @@ def _line_of_votes(candidate: Candidate) -> tuple[float, float]:
     """The speed and start that most votes agree on."""
     starts = candidate.times[None, :] - _RATIOS[:, None] * candidate.query_times
     starts.sort(axis=1)
-    width = 3 * TIMES_PER_HOP
-    first = np.arange(starts.shape[1])
-    best, most = (1.0, 0.0), (-1, 0.0)
-    for ratio, row in zip(_RATIOS, starts, strict=True):
-        counts = np.searchsorted(row, row + width, side="right") - first
-        at = int(np.argmax(counts))
-        rank = (int(counts[at]), -abs(float(ratio) - 1.0))
-        if rank > most:
-            most = rank
-            best = (float(ratio), float(row[at : at + counts[at]].mean()))
-    return best
+    # All rows one after the other, each far beyond the last, so that one look counts in all.
+    far = 2.0 * float(np.ptp(starts)) + 100.0 * TIMES_PER_HOP
+    row = (starts - starts.min() + far * np.arange(len(_RATIOS))[:, None]).ravel()
+    last = np.searchsorted(row, row + 3 * TIMES_PER_HOP, side="right")
+    counts = (last - np.arange(len(row))).reshape(starts.shape)
+    at = counts.argmax(axis=1)
+    most = counts[np.arange(len(_RATIOS)), at]
+    best = int(np.lexsort((np.abs(_RATIOS - 1.0), -most))[0])
+    agreeing = starts[best, at[best] : at[best] + most[best]]
+    return float(_RATIOS[best]), float(agreeing.mean())
 
 
 def _nearest(query: Peaks, reference: Peaks, line: Line, near: int) -> Integers:
     """The peak of the reference that each of the query falls upon, or -1."""
     start, ratio, pitch = line
-    times, pitches = start + ratio * query.times, query.pitches + pitch
+    return _nearest_to(start + ratio * query.times, query.pitches + pitch, reference, near)
+
+
+def _nearest_to(
+    times: npt.NDArray[Any], pitches: npt.NDArray[Any], reference: Peaks, near: int
+) -> Integers:
+    """The same, of peaks that lie on the reference already."""
     first = np.searchsorted(reference.times, times - _NEAR_TIMES[near])
     last = np.searchsorted(reference.times, times + _NEAR_TIMES[near], side="right")
     width = int((last - first).max(initial=0))
     if not width:
-        return np.full(len(query), -1, np.int32)
+        return np.full(len(times), -1, np.int32)
     nearby = first[:, None] + np.arange(width)
     is_there = nearby < last[:, None]
     nearby = np.minimum(nearby, len(reference) - 1)
@@ -294,15 +299,12 @@ def _judged(query: Peaks, reference: Peaks, line: Line) -> Place | None:
 def _chance(query: Peaks, reference: Peaks, line: Line) -> float:
     """The share of peaks that are found at places that mean nothing."""
     start, ratio, pitch = line
-    last = len(_NEAR_TIMES) - 1
-    found = looked_for = 0
-    for hops in _CHANCE_HOPS:
-        shifted = start + hops * TIMES_PER_HOP
-        part = query.between(
-            (reference.times[0] - shifted) / ratio, (reference.times[-1] - shifted) / ratio
-        )
-        found += int((_nearest(part, reference, (shifted, ratio, pitch), last) >= 0).sum())
-        looked_for += len(part)
+    shifts = start + np.array(_CHANCE_HOPS)[:, None] * TIMES_PER_HOP
+    times = shifts + ratio * query.times
+    pitches = np.broadcast_to(query.pitches + pitch, times.shape)
+    within = (times >= reference.times[0]) & (times < reference.times[-1])
+    nearest = _nearest_to(times[within], pitches[within], reference, len(_NEAR_TIMES) - 1)
+    found, looked_for = int((nearest >= 0).sum()), len(nearest)
     # As if ten more had been looked for, and one found: of little music little is known.
     return min(0.9, (found + 1) / (looked_for + 10))
 

@@ -59,13 +59,18 @@ class Settings(ServerSettings):
         help="What happens to a duplicate when the request does not say.",
         choices=("allow", "warn", "reject"),
     )
-    duplicate_policy_by_tier: str = setting(
+    tiers_file: str = setting(
         "",
+        help="A JSON file of tiers and what they may do with patterns."
+        " Empty: the one that comes along.",
+    )
+    duplicate_policy_by_tier: str = setting(
+        "free=reject",
         help="What happens to duplicates of some tiers, such as `free=reject,studio=allow`."
         " A tier that rejects takes no other wish.",
     )
     sections_per_song_by_tier: str = setting(
-        "", help="Sections of one song of some tiers, such as `free=1,starter=1`."
+        "free=1,starter=1", help="Sections of one song of some tiers, such as `free=1,starter=1`."
     )
     sections_per_song_max: int = setting(
         5,

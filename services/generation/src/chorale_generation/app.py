@@ -6,10 +6,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from importlib import resources
 
 from chorale.generation.v1 import (
+    datasets_pb2,
     generation_service_pb2,
     generation_service_pb2_grpc,
     models_pb2,
     tracks_pb2,
+    training_pb2,
 )
 from chorale.ingest.v1 import ingest_service_pb2_grpc
 from chorale_audio.reader import AudioReader
@@ -28,14 +30,22 @@ from chorale_generation.servicer.hearing import Hearing
 from chorale_generation.servicer.importing import IMPORT, ImportWorks
 from chorale_generation.servicer.mosaics import GENERATE, MosaicWorks
 from chorale_generation.servicer.planning import Planner
+from chorale_generation.servicer.preparing import PREPARE, PrepareWorks
+from chorale_generation.servicer.training_asked import TrainingPlanner
+from chorale_generation.servicer.training_calls import School
+from chorale_generation.servicer.trainings import TRAIN_CODEC, TRAIN_MODEL, Pace, TrainWorks
 from chorale_generation.settings import Settings
+from chorale_generation.store.datasets import Datasets
 from chorale_generation.store.model_uploads import ModelUploads
 from chorale_generation.store.models import Store
 from chorale_generation.store.pieces import Pieces
 from chorale_generation.store.registry import Registry
 from chorale_generation.store.shelf import Shelf
+from chorale_generation.store.trainings import Trainings
 
 NAME = "generation"
+TRAINING_QUEUE = "generation.training"
+_ATTEMPTS = 100  # training loses its worker as often as machines are replaced, and goes on
 
 
 @asynccontextmanager
@@ -64,6 +74,18 @@ async def build(settings: Settings) -> AsyncIterator[App]:
         registry = Registry(database, models)
         uploads = ModelUploads(database, objects, settings.model_upload_bytes_max)
         imports = ImportWorks(uploads, registry, objects, scratch)
+        datasets = Datasets(database, objects, Bucket.of(settings))
+        trainings = Trainings(database, objects)
+        training = TrainingPlanner(models, datasets, settings.train_minutes_max)
+        school = School(datasets, PrepareWorks(reader, hearing, datasets), trainings, training)
+        trains = TrainWorks(
+            training, datasets, trainings, registry, objects, _pace(settings), scratch
+        )
+
+        async def purge(operation: str) -> None:
+            await pieces.forget(operation)
+            await trainings.forget(operation)
+
         works = {
             GENERATE: Work(
                 method=GENERATE,
@@ -81,7 +103,7 @@ async def build(settings: Settings) -> AsyncIterator[App]:
                 queue="generation.cpu",
                 timeout_seconds=settings.import_timeout_seconds,
             ),
-        }
+        } | _training_works(school, trains, settings)
         operations = await enter(
             Operations.open(
                 database,
@@ -90,11 +112,12 @@ async def build(settings: Settings) -> AsyncIterator[App]:
                 domain=f"{NAME}.chorale",
                 processes=processes,
                 queue_limit=settings.queue_limit,
-                purge=pieces.forget,
+                purge=purge,
+                slots={TRAINING_QUEUE: 1},
             )
         )
         servicer = GenerationServicer(
-            models, planner, operations, works, pieces, reader, uploads, registry, cascades
+            models, planner, operations, works, pieces, reader, uploads, registry, cascades, school
         )
         yield App(
             name=NAME,
@@ -109,3 +132,49 @@ async def build(settings: Settings) -> AsyncIterator[App]:
             errors=ERRORS,
             probes={"database": database.probe, "objects": objects.probe},
         )
+
+
+def _pace(settings: Settings) -> Pace:
+    return Pace(
+        settings.train_lap_seconds,
+        settings.train_checkpoint_seconds_max,
+        settings.train_codec_filters,
+        settings.train_codec_entries,
+    )
+
+
+def _training_works(school: School, trains: TrainWorks, settings: Settings) -> dict[str, Work]:
+    works = (
+        Work(
+            method=PREPARE,
+            request=datasets_pb2.PrepareDatasetRequest,
+            response=datasets_pb2.PrepareDatasetResponse,
+            run=school.prepares.prepare,
+            queue="generation.cpu",
+            timeout_seconds=settings.import_timeout_seconds,
+        ),
+        Work(
+            method=TRAIN_CODEC,
+            request=training_pb2.TrainCodecRequest,
+            response=training_pb2.TrainCodecResponse,
+            run=trains.train_codec,
+            queue=TRAINING_QUEUE,
+            attempts_max=_ATTEMPTS,
+            timeout_seconds=_training_seconds(settings),
+        ),
+        Work(
+            method=TRAIN_MODEL,
+            request=training_pb2.TrainModelRequest,
+            response=training_pb2.TrainModelResponse,
+            run=trains.train_model,
+            queue=TRAINING_QUEUE,
+            attempts_max=_ATTEMPTS,
+            timeout_seconds=_training_seconds(settings),
+        ),
+    )
+    return {work.method: work for work in works}
+
+
+def _training_seconds(settings: Settings) -> float:
+    """Training ends by itself; what is around it, reading and registering, takes twice at most."""
+    return 120.0 * settings.train_minutes_max

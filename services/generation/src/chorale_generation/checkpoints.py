@@ -77,6 +77,23 @@ def read(path: str, name: str) -> Weights:
     return weights
 
 
+def written(weights: Weights) -> bytes:
+    """Weights as a safetensors file: the same numbers give the same bytes."""
+    table, parts, end = {}, [], 0
+    kinds = {dtype: kind for kind, dtype in _DTYPES.items()}
+    for key in sorted(weights):
+        value = weights[key].detach().cpu().contiguous()
+        data = value.numpy().tobytes()
+        kind = kinds[str(value.dtype).removeprefix("torch.")]
+        table[key] = {"dtype": kind, "shape": list(value.shape)}
+        table[key]["data_offsets"] = [end, end + len(data)]
+        parts.append(data)
+        end += len(data)
+    header = json.dumps(table, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)  # numbers begin where a processor likes to read them
+    return b"".join([len(header).to_bytes(8, "little"), header, *parts])
+
+
 def require_shapes(weights: Weights, expected: Mapping[str, tuple[int, ...]], name: str) -> None:
     """Raises `CheckpointRefused` unless exactly these weights are there."""
     for key in sorted(expected.keys() | weights.keys()):

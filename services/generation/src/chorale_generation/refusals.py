@@ -91,3 +91,17 @@ class MemoryExhausted(Exception):
 
     def __str__(self) -> str:
         return f"{self.device} has no memory for windows of {self.window_seconds:g} s."
+
+
+class DatasetTooSmall(Exception):
+    """Too few files, or too many of them too short."""
+
+    def __init__(self, found: int, needed: int, minimum_seconds: float) -> None:
+        super().__init__(found, needed, minimum_seconds)
+        self.found, self.needed, self.minimum_seconds = found, needed, minimum_seconds
+
+    def __str__(self) -> str:
+        return (
+            f"{self.found} files of at least {self.minimum_seconds:g} s were found;"
+            f" {self.needed} are needed."
+        )

@@ -47,6 +47,39 @@ class Settings(ServerSettings):
         minimum=1,
         maximum=1 << 50,
     )
+    train_minutes_max: int = setting(
+        1440,
+        help="The longest that training one model may take; requests may ask for less.",
+        unit="minutes",
+        minimum=1,
+        maximum=100_000,
+    )
+    train_lap_seconds: float = setting(
+        10.0,
+        help="How long a process trains before it lets others in, and how often the curve grows.",
+        unit="seconds",
+        minimum=0,
+        maximum=3600,
+    )
+    train_checkpoint_seconds_max: float = setting(
+        300.0,
+        help="The longest between two stored checkpoints; requests may ask for less, in minutes.",
+        unit="seconds",
+        minimum=0,
+        maximum=86_400,
+    )
+    train_codec_filters: int = setting(
+        8,
+        help="Filters of codecs trained here. EnCodec's own 32 take an accelerator.",
+        minimum=2,
+        maximum=64,
+    )
+    train_codec_entries: int = setting(
+        1024,
+        help="Entries of each codebook of codecs trained here: a power of two.",
+        minimum=16,
+        maximum=1024,
+    )
     scratch_directory: str = setting(
         "", help="Where files lie until they are stored. Empty: the system's temporary directory."
     )

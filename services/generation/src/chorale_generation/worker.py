@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from chorale_generation.mosaic.asked import Wishes
     from chorale_generation.mosaic.heard import Heard
     from chorale_generation.mosaic.transfer import Transfer
+    from chorale_generation.training.asked import Corpus, Finished, Lap, Teaching
 
 _CHUNK_FRAMES = 1 << 16
 _LISTENED_SECONDS = 16.0
@@ -108,13 +109,12 @@ def make_cascade(
 ) -> MadeCascade:
     """Puts two tracks through the codec and the cascade, in a process of the pool."""
     import numpy as np
-    import torch
 
     from chorale_generation.cascade.making import loaded, make
     from chorale_generation.mosaic.loudness import levelled
     from chorale_generation.mosaic.section import CEILING_DBTP, quantised
 
-    torch.set_num_threads(1)
+    _one_thread()
     seconds = output.frame_count / output.sample_rate_hz
     progress("reading", 0.1)
     one, other = (_read(source, 0.0, seconds, output)[:, 0] for source in sources)
@@ -142,6 +142,66 @@ def check_model(files: list[tuple[str, str]], engine: str, model: str) -> None:
         check(path, name, engine, model)
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """Mono sound of 16 bits."""
+
+    data: bytes
+    frame_count: int
+
+
+def prepare(source: Source, sample_rate_hz: int, seconds_max: float) -> Prepared:
+    """The sound of a source as training reads it: mono, at a rate, at most so long."""
+    import numpy as np
+
+    output = Output(sample_rate_hz=sample_rate_hz, channel_count=1)
+    sound = _read(source, 0.0, min(source.duration_seconds, seconds_max), output)[:, 0]
+    data = np.round(np.clip(sound, -1.0, 1.0 - 2.0**-15) * 32768.0).astype("<i2").tobytes()
+    return Prepared(data, len(sound))
+
+
+def gather(sources: list[Source], sample_rate_hz: int, path: str) -> int:
+    """Writes the sound of all sources one after another, as float32; how many frames."""
+    output, count = Output(sample_rate_hz=sample_rate_hz, channel_count=1), 0
+    with Path(path).open("wb") as file:
+        for source in sources:
+            sound = _read(source, 0.0, source.duration_seconds, output)
+            file.write(sound.astype("<f4").tobytes())
+            count += len(sound)
+    return count
+
+
+def encode_pairs(
+    codec: "ModelPath",
+    corpus: "Corpus",
+    seed: int,
+    directory: str,
+    *,
+    progress: "Callable[[str, float], None]",
+) -> None:
+    """Keeps encodings of pairs of windows in a directory."""
+    from chorale_generation.training.cascade_lesson import encode_pairs
+
+    _one_thread()
+    encode_pairs(codec, corpus, seed, directory, progress)
+
+
+def lap(lesson: "Teaching", path: str, seconds: float) -> "Lap":
+    """Trains for so many seconds, from the file to the file."""
+    from chorale_generation.training import teaching
+
+    _one_thread()
+    return teaching.lap(lesson, path, seconds)
+
+
+def finish_training(lesson: "Teaching", path: str, model_path: str, model: str) -> "Finished":
+    """Writes the best model of a training; raises `NotTrained`."""
+    from chorale_generation.training import teaching
+
+    _one_thread()
+    return teaching.finish(lesson, path, model_path, model)
+
+
 def write_wave(frames_path: str, output: "Output", path: str) -> None:
     """Writes float32 frames that lie on the grid of the file, which loses nothing."""
     import wave
@@ -157,6 +217,13 @@ def write_wave(frames_path: str, output: "Output", path: str) -> None:
             steps = np.round(np.frombuffer(data, "<f4").astype(np.float64) * scale).astype("<i4")
             low_bytes = steps.view(np.uint8).reshape(-1, 4)[:, : output.bit_depth // 8]
             file.writeframesraw(low_bytes.tobytes())
+
+
+def _one_thread() -> None:
+    """Of several threads each waits busily for the others where cores are shared."""
+    import torch
+
+    torch.set_num_threads(1)
 
 
 def _read(source: Source, start_seconds: float, end_seconds: float, output: "Output") -> "Samples":

@@ -1,81 +1,137 @@
-"""What lossy codecs make of peaks: encode, decode, measure. Nothing touches a disk."""
+"""What lossy codecs make of peaks: encode, decode, measure. Memory does not grow with the length.
 
-import io
-from collections.abc import Iterable
-from fractions import Fraction
-from typing import Any
+MP3 and Opus by libsndfile; AAC, which it lacks, by the process that `aac` describes.
+"""
 
-import av
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from typing import IO
+
 import numpy as np
+import soundfile
 
 from chorale_mastering.block import Samples
+from chorale_mastering.encodings import require_codec
 from chorale_mastering.meter import Meter
 from chorale_mastering.plan import Codec, CodecCheck
-from chorale_mastering.refusals import CodecMissing
 from chorale_mastering.resampling import resampled_to
 
 DEFAULT_KBPS = {Codec.MP3: 320, Codec.AAC: 256, Codec.OPUS: 160}
 
-# Encoder and container that PyAV's own FFmpeg carries, and the rates each encoder takes.
-_ENCODERS = {
-    Codec.MP3: ("libmp3lame", "mp3", (32000, 44100, 48000)),
-    Codec.AAC: ("aac", "adts", (8000, 16000, 22050, 32000, 44100, 48000, 88200, 96000)),
-    Codec.OPUS: ("libopus", "ogg", (48000,)),
+# The rates each encoder takes.
+_RATES_HZ = {
+    Codec.MP3: (32000, 44100, 48000),
+    Codec.AAC: (8000, 16000, 22050, 32000, 44100, 48000, 88200, 96000),
+    Codec.OPUS: (48000,),
 }
+_BLOCK_FRAMES = 1 << 15
+# libsndfile knows a share in [0, 1] instead of a bit rate: from the first of these to the second.
+_MP3_KBPS = (320.0, 32.0)
+_OPUS_KBPS = (256.0, 6.0)  # for each channel
+_SHARE_MAX = 0.999  # at 1, MP3 is refused
 
 
 def peak_after(
-    check: CodecCheck, blocks: Iterable[Samples], sample_rate_hz: int, channel_count: int
+    check: CodecCheck,
+    blocks: Iterable[Samples],
+    sample_rate_hz: int,
+    channel_count: int,
+    directory: str | None = None,
 ) -> float:
     """The true peak in dBTP after encoding and decoding; -200 in silence.
 
-    Mono or stereo; the encoder's nearest rate is taken where it does not know this one.
+    Mono or stereo; the encoder's nearest rate is taken where it does not know this one. What is
+    encoded lies in a temporary file in `directory`. Raises `CodecMissing`.
     """
-    encoder, container, rates = _ENCODERS[check.codec]
+    require_codec(check.codec)
+    rates = _RATES_HZ[check.codec]
     rate = min(rates, key=lambda known: (abs(known - sample_rate_hz), -known))
-    bitrate = 1000 * (check.bitrate_kbps or DEFAULT_KBPS[check.codec])
-    sound = resampled_to(blocks, sample_rate_hz, rate, channel_count)
-    encoded = io.BytesIO()
-    with av.open(encoded, "w", format=container) as target:
-        try:
-            stream: Any = target.add_stream(encoder, rate=rate)
-        except ValueError as error:
-            raise CodecMissing(check.codec.value) from error
-        stream.bit_rate = bitrate
-        stream.layout = "mono" if channel_count == 1 else "stereo"
-        _encode(sound, target, stream, rate, stream.layout.name)
-    encoded.seek(0)
-    return _measured(encoded, channel_count)
-
-
-def _encode(sound: Iterable[Samples], target: Any, stream: Any, rate: int, layout: str) -> None:
-    position = 0
-    for block in sound:
-        if not len(block):
-            continue
-        # Peaks over full scale are clipped here as any encoder's integer input would clip them.
-        data = np.ascontiguousarray(np.clip(block, -1.0, 1.0).T)
-        frame = av.AudioFrame.from_ndarray(data, format="fltp", layout=layout)
-        frame.sample_rate, frame.pts, frame.time_base = rate, position, Fraction(1, rate)
-        position += len(block)
-        for packet in stream.encode(frame):
-            target.mux(packet)
-    for packet in stream.encode(None):
-        target.mux(packet)
-
-
-def _measured(encoded: io.BytesIO, channel_count: int) -> float:
-    meter = None
-    source: Any
-    with av.open(encoded, "r") as source:
-        layout = "mono" if channel_count == 1 else "stereo"
-        converter = av.AudioResampler(format="flt", layout=layout)
-        for frame in source.decode(audio=0):
-            for piece in converter.resample(frame):
-                if meter is None:
-                    meter = Meter(piece.sample_rate, channel_count)
-                meter.push(piece.to_ndarray().reshape(-1, channel_count).astype(np.float32))
-    if meter is None:
+    kbps = check.bitrate_kbps or DEFAULT_KBPS[check.codec]
+    # Peaks over full scale are clipped here as any encoder's integer input would clip them.
+    sound = (
+        np.clip(block, -1.0, 1.0)
+        for block in resampled_to(blocks, sample_rate_hz, rate, channel_count)
+    )
+    through = _through_aac if check.codec is Codec.AAC else _through_libsndfile
+    meter = Meter(rate, channel_count)
+    with tempfile.TemporaryFile(dir=directory) as file:
+        for block in through(check.codec, sound, file, rate, channel_count, kbps):
+            meter.push(block)
+    if not meter.frame_count:
         return -200.0
     meter.finish()
     return max(-200.0, meter.read().true_peak_dbtp)
+
+
+def compression_level(codec: Codec, kbps: int, channel_count: int) -> float:
+    """The share by which libsndfile names a bit rate; the nearest that the codec has."""
+    most, least = _MP3_KBPS if codec is Codec.MP3 else _OPUS_KBPS
+    each = kbps if codec is Codec.MP3 else kbps / channel_count
+    return min(_SHARE_MAX, max(0.0, (most - each) / (most - least)))
+
+
+def _through_libsndfile(
+    codec: Codec,
+    sound: Iterable[Samples],
+    file: IO[bytes],
+    rate: int,
+    channel_count: int,
+    kbps: int,
+) -> Iterator[Samples]:
+    container, subtype = ("MP3", "MPEG_LAYER_III") if codec is Codec.MP3 else ("OGG", "OPUS")
+    with soundfile.SoundFile(
+        file,
+        "w",
+        rate,
+        channel_count,
+        subtype,
+        format=container,
+        compression_level=compression_level(codec, kbps, channel_count),
+        bitrate_mode="CONSTANT" if codec is Codec.MP3 else None,
+    ) as target:
+        for block in sound:
+            target.write(block)
+    file.seek(0)
+    with soundfile.SoundFile(file) as source:
+        yield from source.blocks(_BLOCK_FRAMES, dtype="float32", always_2d=True)
+
+
+def _through_aac(
+    codec: Codec,
+    sound: Iterable[Samples],
+    file: IO[bytes],
+    rate: int,
+    channel_count: int,
+    kbps: int,
+) -> Iterator[Samples]:
+    command = [sys.executable, "-m", "chorale_mastering.aac"]
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(  # noqa: S603  # this package's own
+            [*command, str(rate), str(channel_count), str(kbps)],
+            stdin=subprocess.PIPE,
+            stdout=file,
+            stderr=said,
+            env={k: v for k, v in os.environ.items() if not k.startswith("CHORALE_")},
+        )
+        try:
+            assert process.stdin is not None  # a pipe
+            # If it is broken, the process has ended, and has said why.
+            with suppress(BrokenPipeError), process.stdin as pipe:
+                for block in sound:
+                    pipe.write(np.ascontiguousarray(block, "<f4").tobytes())
+            process.wait()
+        finally:
+            process.kill()
+            process.wait()
+        if process.returncode:
+            said.seek(0)
+            text = said.read().decode(errors="replace")
+            raise RuntimeError(f"The {codec.value} process ended with {process.returncode}: {text}")
+    file.seek(0)
+    frame_bytes = 4 * channel_count
+    while data := file.read(_BLOCK_FRAMES * frame_bytes):
+        yield np.frombuffer(data, "<f4").reshape(-1, channel_count).astype(np.float32)

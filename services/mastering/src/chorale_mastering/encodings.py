@@ -2,8 +2,10 @@
 
 import enum
 from dataclasses import dataclass
+from importlib.util import find_spec
 
-from chorale_mastering.refusals import EncodingUnfit
+from chorale_mastering.plan import Codec
+from chorale_mastering.refusals import CodecMissing, EncodingUnfit
 from chorale_mastering.resolution import Dither, Resolution
 
 _MP3_RATES_HZ = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
@@ -23,23 +25,23 @@ class FileEncoding(enum.Enum):
 
 @dataclass(frozen=True)
 class Writing:
-    """What FFmpeg is asked for."""
+    """How such a file is made: its samples' bits, none where it keeps floats."""
 
     suffix: str
-    codec: str
-    sample_format: str
     bits: int
-    options: tuple[tuple[str, str], ...] = ()
+    subtype: str = ""  # libsndfile's; WAV files are written without it
+    level: float = 0.0  # how hard libsndfile compresses, in [0, 1]
+    is_constant: bool = False  # a bit rate
 
 
 WRITINGS = {
-    FileEncoding.WAV16: Writing("wav", "pcm_s16le", "s16", 16),
-    FileEncoding.WAV24: Writing("wav", "pcm_s24le", "s32", 24),
-    FileEncoding.WAV32: Writing("wav", "pcm_s32le", "s32", 32),
-    FileEncoding.WAV32F: Writing("wav", "pcm_f32le", "flt", 0),
-    FileEncoding.FLAC: Writing("flac", "flac", "s32", 24, (("compression_level", "5"),)),
-    FileEncoding.MP3_320: Writing("mp3", "libmp3lame", "fltp", 0, (("b", "320000"),)),
-    FileEncoding.MP3_V0: Writing("mp3", "libmp3lame", "fltp", 0, (("global_quality", "0"),)),
+    FileEncoding.WAV16: Writing("wav", 16),
+    FileEncoding.WAV24: Writing("wav", 24),
+    FileEncoding.WAV32: Writing("wav", 32),
+    FileEncoding.WAV32F: Writing("wav", 0),
+    FileEncoding.FLAC: Writing("flac", 24, "PCM_24", 5 / 8),
+    FileEncoding.MP3_320: Writing("mp3", 0, "MPEG_LAYER_III", 0.0, True),
+    FileEncoding.MP3_V0: Writing("mp3", 0, "MPEG_LAYER_III", 0.0),
 }
 
 
@@ -77,3 +79,14 @@ def require_channels(encoding: FileEncoding, channel_count: int) -> None:
     """Raises `EncodingUnfit` where a file of this kind cannot hold so many channels."""
     if channel_count > (2 if is_lossy(encoding) else 8):
         raise EncodingUnfit("channel_count", channel_count, encoding.value)
+
+
+def is_missing(codec: Codec) -> bool:
+    """Whether nothing is installed that could check this codec: AAC is an extra."""
+    return codec is Codec.AAC and find_spec("av") is None
+
+
+def require_codec(codec: Codec) -> None:
+    """Raises `CodecMissing` where `is_missing`."""
+    if is_missing(codec):
+        raise CodecMissing(codec.value)

@@ -155,7 +155,8 @@ class Levelling:
         worst = 0.0
         for number, check in enumerate(self._plan.codecs):
             blocks = (block * trim for block in self.sound.blocks())
-            found = peak_after(check, blocks, self._made.sample_rate_hz, self._made.channel_count)
+            rate, channels = self._made.sample_rate_hz, self._made.channel_count
+            found = peak_after(check, blocks, rate, channels, self.sound.directory)
             first = self._goal(self._plan.ceiling_dbtp).inner_ceiling_dbtp
             lowered = max(0.0, first - landing.limiter_ceiling_dbtp + landing.turned_down_db)
             peaks[number] = CodecPeak(check, found, lowered, count)

@@ -21,7 +21,7 @@ from chorale_mastering.orders import Album, AlbumRelation, Matched, Order, Outco
 from chorale_mastering.plan import Codec, CodecCheck
 from chorale_mastering.refusals import ReferenceUnsuitable
 from chorale_mastering.report import MasterReport, MasterWarning, WarningCode
-from chorale_mastering.usual import genre_loudness
+from chorale_mastering.usual import codec_unchecked, genre_loudness
 from chorale_mastering.weighting import CHANNEL_WEIGHTS
 
 Reading = Callable[[], Iterable[Samples]]  # reads the input, from its start
@@ -50,10 +50,7 @@ def made_file(sound: Reading, order: Order, stem: str, compare: bool, tell: Tell
     directory = stem.rpartition("/")[0]
     with master(sound(), brief, tell, directory) as mastered:
         report = _written(mastered, path, order.encoding, brief)
-    if order.usual is not None:
-        usual, loudness = order.usual, report.after.integrated_lufs
-        more = genre_loudness(loudness, usual.low_lufs, usual.high_lufs, usual.title)
-        report = replace(report, warnings=(*report.warnings, *more))
+    report = replace(report, warnings=(*report.warnings, *_of_the_preset(order, report)))
     if not compare:
         return Outcome(path, report)
     matched = f"{stem}-input.wav"
@@ -110,7 +107,7 @@ def album_files(
         outcomes.append(made_file(sound, aimed, f"{directory}/{number}", False, share))
     heard = [integrated_lufs(power) for power in powers]
     made = [
-        powers_of(files.read(outcome.path, order.brief.made.channel_count), order.brief.made)
+        powers_of(files.read(outcome.path), order.brief.made)
         for outcome, order in zip(outcomes, orders, strict=True)
     ]
     gains = [
@@ -118,6 +115,15 @@ def album_files(
         for level, target in zip(heard, wanted, strict=True)
     ]
     return Album(tuple(outcomes), album_lufs(made), tuple(gains))
+
+
+def _of_the_preset(order: Order, report: MasterReport) -> list[MasterWarning]:
+    """What there is to know where a preset was asked for."""
+    warnings = [codec_unchecked(codec) for codec in order.unchecked]
+    if order.usual is not None:
+        usual, loudness = order.usual, report.after.integrated_lufs
+        warnings += genre_loudness(loudness, usual.low_lufs, usual.high_lufs, usual.title)
+    return warnings
 
 
 def _with_its_codec(order: Order) -> Brief:
@@ -156,7 +162,7 @@ def _heard(path: str, made: Format, curve_points: int) -> tuple[Loudness, tuple[
     inspector = Inspector(made.sample_rate_hz, made.channel_count)
 
     def inspected() -> Iterator[Samples]:
-        for block in files.read(path, made.channel_count):
+        for block in files.read(path):
             inspector.push(block)
             yield block
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from chorale_mastering.brief import Brief
 from chorale_mastering.encodings import FileEncoding
 from chorale_mastering.loudness import Loudness
-from chorale_mastering.plan import AlbumLoudness
+from chorale_mastering.plan import AlbumLoudness, Codec
 from chorale_mastering.report import CompressionLevel, MasterReport, MasterWarning
 
 
@@ -27,6 +27,7 @@ class Order:
     encoding: FileEncoding
     file_name: str  # as a browser saves it
     usual: Usual | None = None
+    unchecked: tuple[Codec, ...] = ()  # the preset names them, and no encoder is installed
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,17 @@ class NoFrames(Exception):
 
 
 class CodecMissing(Exception):
-    """This build has no encoder for a codec that was asked for."""
+    """Nothing is installed that could encode for a check that was asked for."""
 
     def __init__(self, codec: str) -> None:
         super().__init__(codec)
         self.missing = codec
 
     def __str__(self) -> str:
-        return f"There is no {self.missing} encoder in this build; a master needs it for its check."
+        return (
+            f"A check of {self.missing} was asked for, and no encoder of it is installed; the"
+            f" service needs `pip install 'chorale-mastering[{self.missing}]'`."
+        )
 
 
 class EncodingUnfit(Exception):

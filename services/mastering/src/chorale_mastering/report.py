@@ -24,6 +24,7 @@ class WarningCode(enum.Enum):
     CODEC_LOWERED = "codec_lowered"
     DC_OFFSET = "dc_offset"
     LOSSY_SOURCE = "lossy_source"
+    CODEC_UNCHECKED = "codec_unchecked"
 
 
 class CompressionLevel(enum.Enum):

@@ -15,7 +15,7 @@ class Scratch:
     """Frames written in order, and read as often as wanted. Gone when closed."""
 
     def __init__(self, channel_count: int, directory: str | None = None) -> None:
-        self._channel_count = channel_count
+        self._channel_count, self.directory = channel_count, directory
         self._file = tempfile.TemporaryFile(dir=directory, buffering=0)  # noqa: SIM115  # `close`
         self.frame_count = 0
 

@@ -1,5 +1,7 @@
-"""What loudness is usual, and whether a result has it."""
+"""What a preset asks for that a result may lack: its usual loudness, and its codec checks."""
 
+from chorale_mastering.plan import Codec
+from chorale_mastering.refusals import CodecMissing
 from chorale_mastering.report import MasterWarning, WarningCode
 
 
@@ -17,3 +19,9 @@ def genre_loudness(
     )
     wanted = low_lufs if loudness_lufs < low_lufs else high_lufs
     return [MasterWarning(WarningCode.GENRE_LOUDNESS, message, loudness_lufs, wanted)]
+
+
+def codec_unchecked(codec: Codec) -> MasterWarning:
+    """Says that a codec which the preset names was not checked: no encoder is installed."""
+    message = f"The preset's check was left out. {CodecMissing(codec.value)}"
+    return MasterWarning(WarningCode.CODEC_UNCHECKED, message, 0.0, 0.0)

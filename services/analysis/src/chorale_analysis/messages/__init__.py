@@ -6,6 +6,7 @@ from chorale_analysis.messages.engines import (
     estimate,
     provenance,
     span,
+    stretch,
     told,
 )
 from chorale_analysis.messages.harmony import (
@@ -37,6 +38,7 @@ __all__ = [
     "rhythm_settings",
     "span",
     "statistics",
+    "stretch",
     "structure",
     "structure_settings",
     "told",

@@ -3,17 +3,20 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from chorale_audio.reader import AudioReader
 from chorale_audio.source import Source
 from chorale_runtime.answers import Answers
 from chorale_runtime.operations import Job
+from google.protobuf.message import Message
 
 from chorale_analysis import engines, listening, messages, worker
 from chorale_analysis.engines import Engine
 from chorale_analysis.servicer.kinds import Kind
 from chorale_analysis.wishes import Settings
+
+M = TypeVar("M", bound=Message)
 
 _SECONDS_AT_LEAST = 0.05  # what starting costs
 
@@ -69,6 +72,19 @@ class Listening:
         listening.require_length(
             source.frame_count, source.sample_rate_hz, kind.least_seconds, longest
         )
+
+    def require_seconds(self, source: Source, least_seconds: float) -> None:
+        """Raises `TooShort` or `TooLong` unless this service can listen to it."""
+        rate = source.sample_rate_hz
+        listening.require_length(source.frame_count, rate, least_seconds, self._listen_seconds_max)
+
+    async def answer(self, question: tuple[object, ...], kind: type[M]) -> M | None:
+        """What was answered to a question before."""
+        return await self._answers.find(question, kind)
+
+    async def keep(self, question: tuple[object, ...], answer: Message) -> None:
+        """Keeps an answer, so that asking again costs nothing."""
+        await self._answers.keep(question, answer)
 
     async def found(self, job: Job[Any], asked: Sequence[Asked]) -> dict[str, Any]:
         """The response to each, by capability: kept ones, and the rest by listening once."""

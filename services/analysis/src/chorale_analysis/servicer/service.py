@@ -15,26 +15,49 @@ from chorale.analysis.v1 import (
 from chorale_runtime.calls import Context
 from chorale_runtime.operations import Job, Operations, Work
 from chorale_runtime.pages import page
+from chorale_runtime.processes import Processes
 from google.longrunning import operations_pb2
 from google.protobuf.message import Message
 
 from chorale_analysis import engines, messages
-from chorale_analysis.servicer import analyzing
-from chorale_analysis.servicer.analyzing import ANALYZE, AnalyzeCalls
+from chorale_analysis.servicer import analyzing, dynamics_calls, locate_calls
+from chorale_analysis.servicer.analyzing import ANALYZE
 from chorale_analysis.servicer.done import done
+from chorale_analysis.servicer.dynamics_calls import DynamicsCalls
 from chorale_analysis.servicer.editing import edit
 from chorale_analysis.servicer.kinds import KINDS, Kind
 from chorale_analysis.servicer.listening import Listening
+from chorale_analysis.servicer.live_calls import LiveCalls
+from chorale_analysis.servicer.live_rooms import LiveRooms
+from chorale_analysis.servicer.locate_calls import LocateCalls, Locating
+from chorale_analysis.servicer.lyrics_calls import LyricsCalls, LyricsDesk
+from chorale_analysis.servicer.picture_calls import PictureCalls
 
 
-class AnalysisServicer(AnalyzeCalls, analysis_service_pb2_grpc.AnalysisServiceServicer):
+class AnalysisServicer(
+    PictureCalls,
+    LiveCalls,
+    LyricsCalls,
+    DynamicsCalls,
+    LocateCalls,
+    analysis_service_pb2_grpc.AnalysisServiceServicer,
+):
     """Answers AnalysisService. Holds no music and no state of its own."""
 
     def __init__(
-        self, listening: Listening, operations: Operations, works: Mapping[str, Work]
+        self,
+        listening: Listening,
+        operations: Operations,
+        works: Mapping[str, Work],
+        live: LiveRooms,
+        processes: Processes,
+        lyrics: LyricsDesk,
+        locating: Locating,
     ) -> None:
         self._listening, self._operations, self._works = listening, operations, works
         self._analyze = works[ANALYZE]
+        self._live, self._processes, self._lyrics = live, processes, lyrics
+        self._locating = locating
 
     async def ListEngines(
         self, request: engines_pb2.ListEnginesRequest, _: Context
@@ -96,13 +119,15 @@ class AnalysisServicer(AnalyzeCalls, analysis_service_pb2_grpc.AnalysisServiceSe
 class AnalysisWorks:
     """What the operations of this service do, once a worker has taken them up."""
 
-    def __init__(self, listening: Listening) -> None:
-        self._listening = listening
+    def __init__(self, listening: Listening, locating: Locating) -> None:
+        self._listening, self._locating = listening, locating
 
     def all(self, queue: str, timeout_seconds: float) -> dict[str, Work]:
         """The long work of this service, by RPC."""
         works = [self.of(kind, queue, timeout_seconds) for kind in KINDS.values()]
         works.append(analyzing.work(self._listening, queue, timeout_seconds))
+        works.append(dynamics_calls.work(self._listening, queue, timeout_seconds))
+        works.append(locate_calls.work(self._locating, queue, timeout_seconds))
         return {work.method: work for work in works}
 
     def of(self, kind: Kind, queue: str, timeout_seconds: float) -> Work:

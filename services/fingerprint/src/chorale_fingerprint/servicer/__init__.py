@@ -8,6 +8,7 @@ from chorale.fingerprint.v1 import (
     fingerprint_service_pb2,
     listening_pb2,
     recordings_pb2,
+    similar_pb2,
 )
 from chorale_audio.failures import AUDIO_ERRORS
 from chorale_audio.reader import AudioReader
@@ -15,6 +16,7 @@ from chorale_runtime import caller, pages
 from chorale_runtime.calls import Context
 from chorale_runtime.errors import ErrorTable
 from chorale_runtime.operations import Operations, Work
+from chorale_runtime.refusals import CallForbidden
 from google.longrunning import operations_pb2
 from google.protobuf.message import Message
 from grpc import StatusCode
@@ -22,6 +24,7 @@ from grpc import StatusCode
 from chorale_fingerprint import engines, messages
 from chorale_fingerprint.codes import LibraryMissing, compressed
 from chorale_fingerprint.engines import Engine, EngineUnknown
+from chorale_fingerprint.layouts import layout_of
 from chorale_fingerprint.matching import MINIMUM_CODES, NotDistinctive, TooShort, require_length
 from chorale_fingerprint.servicer.acoust_id import (
     PROVIDER,
@@ -33,12 +36,16 @@ from chorale_fingerprint.servicer.acoust_id import (
 )
 from chorale_fingerprint.servicer.enrolling import DuplicateRejected
 from chorale_fingerprint.servicer.patterns import PATTERN_ERRORS, PatternsServicer
+from chorale_fingerprint.servicer.renewing import RenewalWorks
 from chorale_fingerprint.servicer.rules import DuplicateRules
 from chorale_fingerprint.servicer.stream_calls import StreamCalls, StreamOutOfOrder
 from chorale_fingerprint.store.patterns import PatternStore
+from chorale_fingerprint.store.positions import Positions
+from chorale_fingerprint.store.recording_changes import RecordingChanger
 from chorale_fingerprint.store.recordings import Enrolled, Filter, Store
 from chorale_fingerprint.store.similar import SimilarPatterns
 from chorale_fingerprint.store.songs import SongsOfRecordings
+from chorale_fingerprint.tiers import Tiers
 from chorale_fingerprint.worker import FramesTorn, NotFinite
 
 ERRORS: ErrorTable = {
@@ -66,6 +73,7 @@ COMPUTE_CHROMAPRINT = f"{SERVICE}/ComputeChromaprint"
 MONITOR = f"{SERVICE}/Monitor"
 CHECK_DUPLICATES = f"{SERVICE}/CheckDuplicates"
 REPORT_DUPLICATES = f"{SERVICE}/ReportDuplicates"
+REINDEX_PATTERNS = f"{SERVICE}/ReindexPatterns"
 
 Long = (
     recordings_pb2.EnrollRequest
@@ -92,11 +100,16 @@ class FingerprintServicer(PatternsServicer):
         streams: StreamCalls,
         songs: SongsOfRecordings,
         acoust_id: AcoustId,
+        changer: RecordingChanger,
+        renewals: RenewalWorks,
+        tiers: Tiers,
+        positions: Positions,
     ) -> None:
-        super().__init__(patterns, similar, rules, known_engines)
+        super().__init__(patterns, similar, rules, known_engines, tiers, positions)
         self._reader, self._store = reader, store
         self._operations, self._works, self._streams = operations, works, streams
-        self._songs, self._acoust_id = songs, acoust_id
+        self._songs, self._acoust_id, self._changer = songs, acoust_id, changer
+        self._renewals = renewals
 
     async def ListEngines(
         self, request: fingerprint_service_pb2.ListEnginesRequest, _: Context
@@ -173,6 +186,20 @@ class FingerprintServicer(PatternsServicer):
             self._works[REPORT_DUPLICATES], request, request_id=request.request_id
         )
 
+    async def ReindexPatterns(
+        self, request: similar_pb2.ReindexPatternsRequest, _: Context
+    ) -> operations_pb2.Operation:
+        """Starts indexing all patterns anew in another layout."""
+        if not caller.current().is_service:
+            raise CallForbidden(REINDEX_PATTERNS, "operators and services of the mesh")
+        engine = self._able(engines.SIMILAR, request.engine)
+        layout = layout_of(request.layout)
+        if request.validate_only:
+            return messages.done(await self._renewals.estimate(layout, engine))
+        return await self._operations.start(
+            self._works[REINDEX_PATTERNS], request, request_id=request.request_id
+        )
+
     async def LookUpAcoustId(
         self, request: listening_pb2.LookUpAcoustIdRequest, _: Context
     ) -> listening_pb2.LookUpAcoustIdResponse:
@@ -203,14 +230,28 @@ class FingerprintServicer(PatternsServicer):
         """Lists the caller's recordings, newest first."""
         owner = caller.current().principal
         wanted = Filter(request.audio, request.text, request.section, request.song)
-        before = pages.position(request.page_token, owner, wanted)
+        before = await self._positions.position(request.page_token, owner, wanted)
         count = pages.size(request.page_size)
         rows = await self._store.page(owner, wanted, before, count + 1)
         more = len(rows) > count
         return catalogue_pb2.ListRecordingsResponse(
             recordings=[messages.recording(row.recording, owner) for row in rows[:count]],
-            next_page_token=pages.token(rows[count - 1].id, owner, wanted) if more else "",
+            next_page_token=(
+                await self._positions.token(rows[count - 1].id, owner, wanted) if more else ""
+            ),
         )
+
+    async def UpdateRecording(
+        self, request: catalogue_pb2.UpdateRecordingRequest, _: Context
+    ) -> catalogue_pb2.UpdateRecordingResponse:
+        """Changes what its owner says of a recording."""
+        owner, name = caller.current().principal, messages.recording_id(request.recording.name)
+        self._require_privacy(request.recording.privacy)
+        wanted = messages.changes(request)
+        if name is None or not await self._changer.update(owner, name, wanted):
+            raise messages.RecordingNotFound(request.recording.name)
+        enrolled = await self._enrolled(request.recording.name)
+        return catalogue_pb2.UpdateRecordingResponse(recording=messages.enrolled(enrolled, owner))
 
     async def DeleteRecording(
         self, request: catalogue_pb2.DeleteRecordingRequest, _: Context

@@ -1,8 +1,9 @@
 """Between proto messages and patterns."""
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
+from typing import TypeAlias
 
 from chorale.audio.v1 import audio_pb2
 from chorale.fingerprint.v1 import catalogue_pb2, patterns_pb2, recordings_pb2, similar_pb2
@@ -20,6 +21,10 @@ from chorale_fingerprint.store.similar import Similar, Wanted
 PUBLIC, PRIVATE = recordings_pb2.PRIVACY_PUBLIC, recordings_pb2.PRIVACY_PRIVATE
 # What `UpdatePattern` may change.
 MUTABLE = ("section", "genre", "privacy", "song")
+
+
+# Writes a pattern as the caller may see it, with its vector or without.
+Told: TypeAlias = Callable[[Pattern, bool], patterns_pb2.Pattern]
 
 
 def identity(name: str) -> uuid.UUID | None:
@@ -142,7 +147,7 @@ def wanted(request: similar_pb2.SearchSimilarRequest, query: Pattern | None) -> 
 
 
 def similar_songs(
-    found: Sequence[Similar], query: Sequence[float] | None, reader: str
+    found: Sequence[Similar], query: Sequence[float] | None, told: Told
 ) -> list[similar_pb2.SimilarSong]:
     """What was found, by song: that with the likest pattern first. Explained against `query`."""
     order: dict[uuid.UUID | None, int] = {}
@@ -154,18 +159,18 @@ def similar_songs(
             song=f"songs/{name}",
             title=(first := (group := list(each))[0].pattern).title,
             artist=first.artist,
-            patterns=[_similar(one, query, reader) for one in group],
+            patterns=[_similar(one, query, told) for one in group],
         )
         for name, each in groupby(ranked, key=lambda one: one.pattern.song)
     ]
 
 
 def _similar(
-    value: Similar, query: Sequence[float] | None, reader: str
+    value: Similar, query: Sequence[float] | None, told: Told
 ) -> similar_pb2.SimilarPattern:
     found = value.pattern
     return similar_pb2.SimilarPattern(
-        pattern=pattern(found, reader, with_vector=False),
+        pattern=told(found, False),
         similarity=value.similarity,
         explanation=(
             []
@@ -188,14 +193,16 @@ def agreements(rows: Iterable[Agreement]) -> list[similar_pb2.DimensionAgreement
     ]
 
 
-def layout(value: Layout, own_counts: dict[str, int]) -> similar_pb2.Layout:
+def layout(value: Layout, own_counts: dict[str, int], is_current: bool) -> similar_pb2.Layout:
     """A layout, and how many of the caller's patterns are in it."""
-    of_instrument = [one.name for one in LAYOUTS.values() if one.instrument == value.instrument]
-    count = sum(own_counts.get(name, 0) for name in of_instrument)
+    count = own_counts.get(str(value.instrument), 0)
     return similar_pb2.Layout(
         name=value.name,
         instrument=value.instrument,  # type: ignore[arg-type]
-        dimensions=[similar_pb2.Dimension(**vars(each)) for each in value.dimensions],
-        is_current=value.name == of_instrument[0],
+        dimensions=[
+            similar_pb2.Dimension(name=each.name, description=each.description, weight=each.weight)
+            for each in value.dimensions
+        ],
+        is_current=is_current,
         indexed_share=own_counts.get(value.name, 0) / count if count else 0.0,
     )

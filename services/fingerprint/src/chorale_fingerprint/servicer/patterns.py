@@ -3,6 +3,7 @@
 import time
 import uuid
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 from chorale.audio.v1 import audio_pb2
 from chorale.engines.v1 import engine_pb2
@@ -33,10 +34,15 @@ from chorale_fingerprint.store.patterns import (
     RecordingUnknown,
     SongNotFound,
 )
+from chorale_fingerprint.store.positions import Positions
+from chorale_fingerprint.store.renewal import comparable
 from chorale_fingerprint.store.similar import SimilarPatterns
+from chorale_fingerprint.tiers import UNLIMITED, TierForbids, Tiers
 
 MIN_SIMILARITY, LIMIT = 0.7, 20
 EXPORT_PAGE = 100
+# What a tier may not include, as errors tell it.
+MIDI, PRIVACY, RESULTS = "pattern_midi", "private_patterns", "similar_results"
 
 PATTERN_ERRORS: ErrorTable = {
     PatternNotFound: (StatusCode.NOT_FOUND, "PATTERN_NOT_FOUND"),
@@ -44,6 +50,7 @@ PATTERN_ERRORS: ErrorTable = {
     RecordingUnknown: (StatusCode.NOT_FOUND, "RECORDING_NOT_FOUND"),
     LayoutUnknown: (StatusCode.INVALID_ARGUMENT, "LAYOUT_UNKNOWN"),
     VectorInvalid: (StatusCode.INVALID_ARGUMENT, "VECTOR_INVALID"),
+    TierForbids: (StatusCode.PERMISSION_DENIED, "TIER_FORBIDS"),
     RequestIdReused: (StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED"),
 }
 
@@ -72,20 +79,23 @@ class PatternsServicer(fingerprint_service_pb2_grpc.FingerprintServiceServicer):
         similar: SimilarPatterns,
         rules: DuplicateRules,
         known_engines: tuple[Engine, ...],
+        tiers: Tiers,
+        positions: Positions,
     ) -> None:
+        self._positions = positions
         self._patterns, self._similar, self._rules = patterns, similar, rules
-        self._engines = known_engines
+        self._engines, self._tiers = known_engines, tiers
 
     async def IndexPattern(
         self, request: patterns_pb2.IndexPatternRequest, _: Context
     ) -> patterns_pb2.IndexPatternResponse:
         """Indexes one pattern."""
         started, owner = time.monotonic(), caller.current().principal
-        wanted = pattern_messages.to_pattern(request.pattern, owner)
+        wanted = self._wanted(request.pattern, owner)
         report = await self._report(wanted, request.policy)
         made = await self._add([wanted], request.request_id, request)
         return patterns_pb2.IndexPatternResponse(
-            pattern=pattern_messages.pattern(made[0], owner),
+            pattern=self._told(made[0]),
             duplicates=report,
             provenance=self._provenance("", started),
         )
@@ -95,7 +105,7 @@ class PatternsServicer(fingerprint_service_pb2_grpc.FingerprintServiceServicer):
     ) -> patterns_pb2.BatchIndexPatternsResponse:
         """Indexes many patterns, all or none."""
         started, owner = time.monotonic(), caller.current().principal
-        wanted = [pattern_messages.to_pattern(each, owner) for each in request.patterns]
+        wanted = [self._wanted(each, owner) for each in request.patterns]
         for each in wanted:
             await self._report(each, request.policy)
         made = await self._add(wanted, request.request_id, request)
@@ -108,9 +118,8 @@ class PatternsServicer(fingerprint_service_pb2_grpc.FingerprintServiceServicer):
         self, request: patterns_pb2.GetPatternRequest, _: Context
     ) -> patterns_pb2.GetPatternResponse:
         """Reads a pattern that the caller may see."""
-        owner = caller.current().principal
         found = await self._seen(request.name)
-        return patterns_pb2.GetPatternResponse(pattern=pattern_messages.pattern(found, owner))
+        return patterns_pb2.GetPatternResponse(pattern=self._told(found))
 
     async def ListPatterns(
         self, request: patterns_pb2.ListPatternsRequest, _: Context
@@ -118,13 +127,14 @@ class PatternsServicer(fingerprint_service_pb2_grpc.FingerprintServiceServicer):
         """Lists the caller's patterns, newest first."""
         owner = caller.current().principal
         of = (owner, request.instrument, request.song)
-        before, count = pages.position(request.page_token, *of), pages.size(request.page_size)
+        before = await self._positions.position(request.page_token, *of)
+        count = pages.size(request.page_size)
         song = pattern_messages.identity(request.song)
         rows = await self._patterns.page(owner, request.instrument, song, before, count + 1)
         more = len(rows) > count
         return patterns_pb2.ListPatternsResponse(
-            patterns=[pattern_messages.pattern(row, owner) for row in rows[:count]],
-            next_page_token=pages.token(rows[count - 1].id, *of) if more else "",
+            patterns=[self._told(row) for row in rows[:count]],
+            next_page_token=(await self._positions.token(rows[count - 1].id, *of) if more else ""),
         )
 
     async def UpdatePattern(
@@ -132,11 +142,12 @@ class PatternsServicer(fingerprint_service_pb2_grpc.FingerprintServiceServicer):
     ) -> patterns_pb2.UpdatePatternResponse:
         """Changes what its owner says of a pattern."""
         owner, name = caller.current().principal, request.pattern.name
+        self._require_privacy(request.pattern.privacy)
         identity = pattern_messages.pattern_identity(name)
         found = await self._patterns.update(owner, identity, pattern_messages.changes(request))
         if found is None:
             raise PatternNotFound(name)
-        return patterns_pb2.UpdatePatternResponse(pattern=pattern_messages.pattern(found, owner))
+        return patterns_pb2.UpdatePatternResponse(pattern=self._told(found))
 
     async def DeletePattern(
         self, request: patterns_pb2.DeletePatternRequest, _: Context
@@ -151,8 +162,14 @@ class PatternsServicer(fingerprint_service_pb2_grpc.FingerprintServiceServicer):
         self, request: patterns_pb2.GetPatternMidiRequest, _: Context
     ) -> httpbody_pb2.HttpBody:
         """Reads the MIDI file of a pattern."""
-        started, identity = time.monotonic(), pattern_messages.pattern_identity(request.name)
-        midi = await self._patterns.midi(caller.current().principal, identity)
+        started, who = time.monotonic(), caller.current()
+        found = await self._seen(request.name)
+        is_own = found.owner == who.principal
+        self._tiers.require(
+            who.tier, MIDI, lambda tier: tier.may_read_midi(found.instrument, is_own)
+        )
+        identity = pattern_messages.pattern_identity(request.name)
+        midi = await self._patterns.midi(who.principal, identity)
         if midi is None:
             raise PatternNotFound(request.name)
         body = httpbody_pb2.HttpBody(content_type="audio/midi", data=midi)
@@ -170,9 +187,7 @@ class PatternsServicer(fingerprint_service_pb2_grpc.FingerprintServiceServicer):
             owner, request.instrument, last, EXPORT_PAGE, request.midi
         ):
             last = rows[-1].id
-            yield patterns_pb2.ExportPatternsResponse(
-                patterns=[pattern_messages.pattern(row, owner) for row in rows]
-            )
+            yield patterns_pb2.ExportPatternsResponse(patterns=[self._told(row) for row in rows])
 
     async def SearchSimilar(
         self, request: similar_pb2.SearchSimilarRequest, _: Context
@@ -180,20 +195,25 @@ class PatternsServicer(fingerprint_service_pb2_grpc.FingerprintServiceServicer):
         """Finds patterns that are alike."""
         started, reader = time.monotonic(), caller.current().principal
         engines.choose(self._engines, engines.SIMILAR, request.engine)
+        limit = self._limit(request.limit)
         query = await self._seen(request.pattern) if request.pattern else None
         vector = _vector(request, query)
-        layout = layout_of(vector.layout, request.instrument)
+        asked = layout_of(vector.layout, request.instrument)
+        asked.unit(vector.values)
+        # What is indexed anew is all there: an older layout is asked only where that is not so.
+        serving = (await self._patterns.serving())[asked.instrument]
+        layout = serving if asked.name in serving.made_from else asked
         answer = await self._similar.search(
             reader,
             layout,
             layout.unit(vector.values),
             pattern_messages.wanted(request, query),
             request.min_similarity if request.HasField("min_similarity") else MIN_SIMILARITY,
-            request.limit or LIMIT,
+            limit,
         )
         explained = vector.values if request.explain else None
         return similar_pb2.SearchSimilarResponse(
-            songs=pattern_messages.similar_songs(answer.found, explained, reader),
+            songs=pattern_messages.similar_songs(answer.found, explained, self._told),
             total_count=answer.total_count,
             query=similar_pb2.QueryInfo(
                 pattern=request.pattern,
@@ -212,7 +232,9 @@ class PatternsServicer(fingerprint_service_pb2_grpc.FingerprintServiceServicer):
         """Compares two patterns number by number."""
         started = time.monotonic()
         first, second = await self._seen(request.first), await self._seen(request.second)
-        layout = layout_of(first.layout, second.instrument)
+        layout = comparable(first.layout, second.layout)
+        if layout is None:
+            raise LayoutUnknown(second.layout, first.layout)
         rows = layout.agreements(first.values, second.values)
         similarity = sum(row.contribution for row in rows)
         return similar_pb2.ComparePatternsResponse(
@@ -228,8 +250,12 @@ class PatternsServicer(fingerprint_service_pb2_grpc.FingerprintServiceServicer):
         wanted = [one for one in LAYOUTS.values() if request.instrument in (0, one.instrument)]
         part = pages.page(wanted, request.page_size, request.page_token, request.instrument)
         counts = await self._patterns.counts(caller.current().principal)
+        serving = await self._patterns.serving()
         return similar_pb2.ListLayoutsResponse(
-            layouts=[pattern_messages.layout(one, counts) for one in part.items],
+            layouts=[
+                pattern_messages.layout(one, counts, one is serving[one.instrument])
+                for one in part.items
+            ],
             next_page_token=part.next_token,
         )
 
@@ -250,13 +276,49 @@ class PatternsServicer(fingerprint_service_pb2_grpc.FingerprintServiceServicer):
         """Lists songs of which the caller may see something, newest first."""
         reader = caller.current().principal
         of = (reader, request.text)
-        before, count = pages.position(request.page_token, *of), pages.size(request.page_size)
+        before = await self._positions.position(request.page_token, *of)
+        count = pages.size(request.page_size)
         rows = await self._patterns.songs(reader, request.text, before, count + 1)
         more = len(rows) > count
         return catalogue_pb2.ListSongsResponse(
             songs=[pattern_messages.song(row) for row in rows[:count]],
-            next_page_token=pages.token(rows[count - 1].id, *of) if more else "",
+            next_page_token=(await self._positions.token(rows[count - 1].id, *of) if more else ""),
         )
+
+    def _wanted(self, message: patterns_pb2.Pattern, owner: str) -> Pattern:
+        """A pattern to be indexed; public where the tier has no private ones."""
+        self._require_privacy(message.privacy)
+        wanted = pattern_messages.to_pattern(message, owner)
+        is_private = self._tiers.of(caller.current().tier).private_patterns
+        return wanted if is_private else replace(wanted, is_public=True)
+
+    def _require_privacy(self, privacy: int) -> None:
+        if privacy == pattern_messages.PRIVATE:
+            tier = caller.current().tier
+            self._tiers.require(tier, PRIVACY, lambda one: one.private_patterns)
+
+    def _limit(self, asked: int) -> int:
+        """How many similar patterns are returned: as many as asked for, or as the tier has."""
+        tier = caller.current().tier
+        most = self._tiers.of(tier).similar_results
+        if not asked:
+            return LIMIT if most == UNLIMITED else min(LIMIT, most)
+        self._tiers.require(
+            tier,
+            RESULTS,
+            lambda one: one.similar_results == UNLIMITED or asked <= one.similar_results,
+        )
+        return asked
+
+    def _told(self, found: Pattern, with_vector: bool = True) -> patterns_pb2.Pattern:
+        """A pattern as the caller may see it, with the MIDI that its tier may read."""
+        who = caller.current()
+        message = pattern_messages.pattern(found, who.principal, with_vector)
+        is_own = found.owner == who.principal
+        if not self._tiers.of(who.tier).may_read_midi(found.instrument, is_own):
+            message.midi_available = False
+            message.ClearField("midi")
+        return message
 
     async def _seen(self, name: str) -> Pattern:
         identity = pattern_messages.pattern_identity(name)

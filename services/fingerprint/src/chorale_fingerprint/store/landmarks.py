@@ -6,6 +6,7 @@ of eight segments of a level one of the next (P. O'Neil et al., "The Log-Structu
 """
 
 import asyncio
+import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,8 +27,15 @@ _SPREAD = 2654435761
 _COARSE_BITS = 20
 # A number that so many share says nothing.
 _COMMON = 4000
+# Of a segment, what more than 64 recordings and more than one in 256 have lies apart, in blocks
+# that no query reads: a tenth of the numbers are nine tenths of what there would be to read.
+_APART, _APART_MIN, _APART_SHARE = 1 << 33, 64, 256
 # Segments are merged in parts of so many landmarks, which take some milliseconds each.
 _PART_LANDMARKS = 500_000
+# What PostgreSQL's COPY reads in binary; written here, because merging writes millions of blocks.
+_COPY_BEGIN, _COPY_END = b"PGCOPY\n\xff\r\n\0" + bytes(8), b"\xff\xff"
+_COPY_ROW = struct.Struct(">hiiiqi").pack
+_BLOCKS_AT_ONCE = 1000
 _ROW = np.dtype([("number", "<u4"), ("recording", "<u4"), ("place", "<u4")])
 Rows = npt.NDArray[Any]
 
@@ -50,13 +58,10 @@ class LandmarkStore:
 
     async def find(self, shelf_ids: Sequence[int], probes: Landmarks) -> Hits:
         """Looks numbers up on the shelves."""
+        numbers = np.unique(_spread(probes.hashes))
         async with self._database.connection() as connection:
-            await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-            found = [await _fresh(connection, shelf_ids)]
-            for segment in await _segments(connection, shelf_ids):
-                blocks = np.unique(_spread(probes.hashes) >> np.uint32(segment.shift))
-                found.append(await _read(connection, segment, blocks))
-        return await asyncio.to_thread(_hits, np.concatenate(found), probes)
+            rows = await _read(connection, shelf_ids, numbers)
+        return await asyncio.to_thread(_hits, rows, probes)
 
     async def write(
         self, connection: Connection, shelf: int, recording: int, landmarks: Landmarks
@@ -76,6 +81,7 @@ class LandmarkStore:
         numbers = _spread(landmarks.hashes)
         for segment in await _segments(connection, [shelf]):
             blocks = np.unique(numbers >> np.uint32(segment.shift)).tolist()
+            blocks += [block + _APART for block in blocks]
             cursor = await connection.execute(
                 "SELECT block, data FROM landmark_block WHERE segment = %s AND block = ANY(%s)",
                 (segment.id, blocks),
@@ -85,6 +91,11 @@ class LandmarkStore:
                 kept = rows[rows["recording"] != recording]
                 if len(kept) < len(rows):
                     await _replace(connection, segment, row["block"], kept, len(rows) - len(kept))
+
+    async def lock(self, connection: Connection, shelves: Sequence[int]) -> None:
+        """Keeps others from merging and deleting on these shelves while the transaction lasts."""
+        for shelf in shelves:
+            await _lock(connection, shelf)
 
     async def fold(self, shelf: int) -> bool:
         """Makes a segment of fresh landmarks if there are many, and one of many segments.
@@ -114,12 +125,6 @@ async def _count_fresh(connection: Connection, shelf: int) -> int:
     return row["count"] if row is not None else 0
 
 
-async def _fresh(connection: Connection, shelf_ids: Sequence[int]) -> Rows:
-    query = "SELECT data FROM landmark_fresh WHERE shelf = ANY(%s)"
-    cursor = await connection.execute(query, (list(shelf_ids),), binary=True)
-    return _joined([row["data"] for row in await cursor.fetchall()])
-
-
 async def _segments(connection: Connection, shelf_ids: Sequence[int]) -> list[Segment]:
     query = """SELECT id, level, shift, landmark_count FROM landmark_segment
         WHERE shelf = ANY(%s) ORDER BY level, id"""
@@ -127,12 +132,27 @@ async def _segments(connection: Connection, shelf_ids: Sequence[int]) -> list[Se
     return [Segment(**row) for row in rows]
 
 
-async def _read(connection: Connection, segment: Segment, blocks: npt.NDArray[np.uint32]) -> Rows:
-    # Put together by the server: one value comes over, not a row for every block.
-    query = """SELECT string_agg(data, '') AS data FROM landmark_block
-        WHERE segment = %s AND block = ANY(%s::bigint[])"""
-    cursor = await connection.execute(query, (segment.id, blocks.tolist()), binary=True)
-    row = await cursor.fetchone()
+async def _read(
+    connection: Connection, shelf_ids: Sequence[int], numbers: npt.NDArray[np.uint32]
+) -> Rows:
+    """What is fresh, and of every segment the blocks that the numbers fall into.
+
+    One statement sees one state of the tables, whatever is merged meanwhile; and one value comes
+    over, not a row for every block.
+    """
+    # Blocks are looked up by their key, segment by segment: a join might read all of them.
+    query = """SELECT string_agg(data, '') AS data FROM (
+            SELECT data FROM landmark_fresh WHERE shelf = ANY(%(shelves)s)
+            UNION ALL
+            SELECT block.data FROM landmark_segment AS segment
+            CROSS JOIN LATERAL (SELECT data FROM landmark_block
+                WHERE landmark_block.segment = segment.id AND landmark_block.block = ANY(ARRAY(
+                    SELECT DISTINCT number >> segment.shift
+                    FROM unnest(%(numbers)s::bigint[]) AS number))) AS block
+            WHERE segment.shelf = ANY(%(shelves)s)) AS found"""
+    # As text: to write a list of numbers one by one takes longer than to look them up.
+    values = {"shelves": list(shelf_ids), "numbers": f"{{{','.join(map(str, numbers.tolist()))}}}"}
+    row = await (await connection.execute(query, values, binary=True)).fetchone()
     return _joined([row["data"] or b""] if row is not None else [])
 
 
@@ -193,9 +213,11 @@ def _parts(total: int) -> Iterator[tuple[int, int]]:
 
 async def _span(connection: Connection, segment: Segment, start: int, end: int) -> Rows:
     query = """SELECT data FROM landmark_block
-        WHERE segment = %s AND block >= %s AND block < %s"""
+        WHERE segment = %(segment)s AND (block >= %(first)s AND block < %(last)s
+            OR block >= %(first)s + %(apart)s AND block < %(last)s + %(apart)s)"""
     first, last = start >> segment.shift, -(-end >> segment.shift)
-    cursor = await connection.execute(query, (segment.id, first, max(last, first + 1)), binary=True)
+    values = {"segment": segment.id, "first": first, "last": max(last, first + 1), "apart": _APART}
+    cursor = await connection.execute(query, values, binary=True)
     rows = _joined([row["data"] for row in await cursor.fetchall()])
     return rows[(rows["number"] >= start) & (rows["number"] < end)]
 
@@ -212,14 +234,43 @@ async def new_segment(connection: Connection, shelf: int, level: int, count: int
 
 
 async def write_blocks(connection: Connection, segment: Segment, rows: Rows) -> None:
-    """Writes sorted landmarks, whole blocks of them."""
-    blocks = rows["number"] >> np.uint32(segment.shift)
-    edges = np.flatnonzero(np.diff(blocks.astype(np.int64), prepend=-1, append=-1))
+    """Writes sorted landmarks, whole blocks of them, those of common numbers apart."""
+    is_common = _is_common(rows, _APART_MIN, FRESH_MAX * FANOUT ** (segment.level - 1))
     statement = "COPY landmark_block (segment, block, data) FROM STDIN (FORMAT BINARY)"
     async with connection.cursor() as cursor, cursor.copy(statement) as copy:
-        copy.set_types(["int4", "int8", "bytea"])
-        for first, last in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
-            await copy.write_row((segment.id, int(blocks[first]), rows[first:last].tobytes()))
+        await copy.write(_COPY_BEGIN)
+        for part, offset in ((rows[~is_common], 0), (rows[is_common], _APART)):
+            for data in _copied(segment, part, offset):
+                await copy.write(data)
+        await copy.write(_COPY_END)
+
+
+def _copied(segment: Segment, rows: Rows, offset: int) -> Iterator[bytes]:
+    """Blocks as COPY reads them, many at once."""
+    blocks = rows["number"] >> np.uint32(segment.shift)
+    edges = np.flatnonzero(np.diff(blocks.astype(np.int64), prepend=-1, append=-1)).tolist()
+    names, data = (blocks[edges[:-1]].astype(np.int64) + offset).tolist(), rows.tobytes()
+    for start in range(0, len(names), _BLOCKS_AT_ONCE):
+        parts = []
+        for at in range(start, min(start + _BLOCKS_AT_ONCE, len(names))):
+            first, last = edges[at] * _ROW.itemsize, edges[at + 1] * _ROW.itemsize
+            parts += [_COPY_ROW(3, 4, segment.id, 8, names[at], last - first), data[first:last]]
+        yield b"".join(parts)
+
+
+def _is_common(rows: Rows, least: int, recordings: int) -> npt.NDArray[np.bool_]:
+    """Which of sorted landmarks have numbers that very many recordings of the segment have."""
+    most = max(least, recordings // _APART_SHARE)
+    edges = np.flatnonzero(np.diff(rows["number"].astype(np.int64), prepend=-1, append=-1))
+    counts = np.diff(edges)
+    # Few numbers are told so often, and only of those it must be asked by how many recordings.
+    often = np.flatnonzero(counts > most)
+    common = [
+        at for at in often if len(np.unique(rows["recording"][edges[at] : edges[at + 1]])) > most
+    ]
+    is_common = np.zeros(len(counts), np.bool_)
+    is_common[common] = True
+    return np.repeat(is_common, counts)
 
 
 def _spread(numbers: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:

@@ -11,8 +11,9 @@ import numpy as np
 from chorale_runtime.database import Connection, Database
 from chorale_runtime.operations.errors import RequestIdReused
 
-from chorale_fingerprint.layouts import LAYOUTS, Vector, layout_of
-from chorale_fingerprint.store.songs import SONGS
+from chorale_fingerprint.layouts import LAYOUTS, Layout, layout_of
+from chorale_fingerprint.store.renewal import renewed_in, serving, told
+from chorale_fingerprint.store.songs import SONGS, begun_with
 
 _PATTERNS = uuid.UUID("5c8f6f0b-6a52-4b0f-9a2b-0a0f4e4f7a51")
 _ID_MAX = (1 << 63) - 1
@@ -134,13 +135,13 @@ class PatternStore:
 
     async def find(self, reader: str, name: uuid.UUID) -> Pattern | None:
         """The pattern, if the reader may see it; without its MIDI."""
-        query = f"{_SELECT} WHERE pattern.name = %s AND (pattern.owner = %s OR is_public)"
+        query = f"{_SELECT} WHERE pattern.name = %s AND (pattern.owner = %s OR is_public)" + _FIRST
         rows = await self._rows(query, (name, reader))
         return pattern_of(rows[0]) if rows else None
 
     async def midi(self, reader: str, name: uuid.UUID) -> bytes | None:
         """The MIDI file of a pattern that the reader may see, if it has one."""
-        query = "SELECT midi FROM pattern WHERE name = %s AND (owner = %s OR is_public)"
+        query = f"SELECT midi FROM pattern WHERE name = %s AND (owner = %s OR is_public){_FIRST}"  # noqa: S608
         rows = await self._rows(query, (name, reader))
         return bytes(rows[0]["midi"]) or None if rows else None
 
@@ -149,7 +150,7 @@ class PatternStore:
     ) -> list[Pattern]:
         """The owner's patterns, newest first, from before a number on."""
         query = f"""{_SELECT} WHERE pattern.owner = %s AND pattern.id < %s
-            AND %s IN (0, instrument) AND (%s::uuid IS NULL OR song.name = %s)
+            AND %s IN (0, instrument) AND (%s::uuid IS NULL OR song.name = %s){_FIRST}
             ORDER BY pattern.id DESC LIMIT %s"""
         values = (owner, before or _ID_MAX, instrument, song, song, count)
         return [pattern_of(row) for row in await self._rows(query, values)]
@@ -159,7 +160,7 @@ class PatternStore:
     ) -> list[Pattern]:
         """The owner's patterns, oldest first, from after a number on."""
         query = f"""{_SELECT} WHERE pattern.owner = %s AND pattern.id > %s
-            AND %s IN (0, instrument) ORDER BY pattern.id LIMIT %s"""
+            AND %s IN (0, instrument){_FIRST} ORDER BY pattern.id LIMIT %s"""
         found = [
             pattern_of(row) for row in await self._rows(query, (owner, last, instrument, count))
         ]
@@ -174,9 +175,7 @@ class PatternStore:
     async def update(self, owner: str, name: uuid.UUID, changes: Changes) -> Pattern | None:
         """Changes what is said of the owner's pattern; None if there is none."""
         async with self._database.connection() as connection:
-            song = (
-                None if changes.song is None else await _own_song(connection, owner, changes.song)
-            )
+            song = None if changes.song is None else await own_song(connection, owner, changes.song)
             cursor = await connection.execute(
                 """UPDATE pattern SET section = coalesce(%(section)s, section),
                     genre = coalesce(%(genre)s, genre),
@@ -193,6 +192,7 @@ class PatternStore:
     async def delete(self, owner: str, name: uuid.UUID) -> bool:
         """Deletes the owner's pattern with all that was made from it; False if there is none."""
         async with self._database.connection() as connection:
+            await _lock(connection, owner, name)
             query = "DELETE FROM pattern WHERE owner = %s AND name = %s"
             gone = (await connection.execute(query, (owner, name))).rowcount > 0
             if gone:
@@ -206,9 +206,16 @@ class PatternStore:
         return {row["section"] for row in await self._rows(query, (owner, song, instrument))}
 
     async def counts(self, owner: str) -> dict[str, int]:
-        """How many patterns the owner has in each layout."""
-        query = "SELECT layout, count(*) AS count FROM pattern WHERE owner = %s GROUP BY layout"
-        return {row["layout"]: row["count"] for row in await self._rows(query, (owner,))}
+        """How many patterns the owner has in each layout, and of each instrument."""
+        query = """SELECT layout AS which, count(*) FROM pattern WHERE owner = %s GROUP BY layout
+            UNION ALL SELECT instrument::text, count(*) FROM pattern
+            WHERE owner = %s AND is_first GROUP BY instrument"""
+        return {row["which"]: row["count"] for row in await self._rows(query, (owner, owner))}
+
+    async def serving(self) -> dict[int, Layout]:
+        """The layout that patterns of each instrument are searched in."""
+        async with self._database.connection() as connection:
+            return await serving(connection)
 
     async def song(self, reader: str, name: uuid.UUID) -> Song | None:
         """A song of which the reader may see something."""
@@ -229,9 +236,10 @@ class PatternStore:
             return await (await connection.execute(query, values)).fetchall()
 
 
+_FIRST = " AND is_first"
 COLUMNS = """pattern.id, pattern.name, pattern.owner, pattern.is_public, instrument, layout, given,
     pattern.recording, section, bpm, key, genre, quality_score, audio, start_frame, frame_count,
-    midi <> '' AS midi_available, preview_audio, time_signature, pattern.create_time,
+    has_midi AS midi_available, preview_audio, time_signature, pattern.create_time,
     song.name AS song, song.title, song.artist"""
 _FROM = "FROM pattern JOIN song ON song.id = pattern.song"
 _SELECT = f"SELECT {COLUMNS} {_FROM}"
@@ -242,7 +250,7 @@ _SONG = """SELECT song.*, count(pattern) AS pattern_count,
         OR recording.owner = %(reader)s)) AS recording_count,
     coalesce(array_agg(DISTINCT section) FILTER (WHERE section <> 0), '{}') AS sections
     FROM song LEFT JOIN pattern ON pattern.song = song.id
-    AND (pattern.is_public OR pattern.owner = %(reader)s)"""
+    AND is_first AND (pattern.is_public OR pattern.owner = %(reader)s)"""
 _SEEN = "HAVING song.owner = %(reader)s OR count(pattern) > 0"
 
 
@@ -263,7 +271,7 @@ async def _is_new(
 
 
 async def _named(connection: Connection, owner: str, names: Sequence[uuid.UUID]) -> list[Pattern]:
-    query = f"{_SELECT} WHERE pattern.owner = %s AND pattern.name = ANY(%s)"
+    query = f"{_SELECT} WHERE pattern.owner = %s AND pattern.name = ANY(%s){_FIRST}"
     rows = await (await connection.execute(query, (owner, list(names)))).fetchall()
     found = {row["name"]: pattern_of(row) for row in rows}
     if len(found) < len(names):
@@ -275,28 +283,29 @@ async def _named(connection: Connection, owner: str, names: Sequence[uuid.UUID])
 async def _song_of(connection: Connection, pattern: Pattern, name: uuid.UUID) -> int:
     """The song that a pattern says, or that of its recording, or a new one."""
     if pattern.song is not None:
-        return await _own_song(connection, pattern.owner, pattern.song)
-    title, artist = "", ""
-    if pattern.recording is not None:
-        query = "SELECT title, artist, song FROM recording WHERE owner = %s AND name = %s"
-        values = (pattern.owner, pattern.recording)
-        row = await (await connection.execute(query, values)).fetchone()
-        if row is None:
-            raise RecordingUnknown(f"recordings/{pattern.recording}")
-        if row["song"] is not None:
-            return await _own_song(connection, pattern.owner, row["song"])
-        title, artist = row["title"], row["artist"]
-    begun = uuid.uuid5(SONGS, str(pattern.recording or name))
-    insert = """INSERT INTO song (name, owner, title, artist, recording)
-        VALUES (%s, %s, %s, %s, %s)
-        ON CONFLICT (name) DO UPDATE SET name = excluded.name RETURNING id"""
-    made = (begun, pattern.owner, title, artist, pattern.recording)
-    row = await (await connection.execute(insert, made)).fetchone()
+        return await own_song(connection, pattern.owner, pattern.song)
+    if pattern.recording is None:
+        return await _new_song(connection, pattern.owner, uuid.uuid5(SONGS, str(name)))
+    query = "SELECT title, artist, song FROM recording WHERE owner = %s AND name = %s"
+    values = (pattern.owner, pattern.recording)
+    row = await (await connection.execute(query, values)).fetchone()
+    if row is None:
+        raise RecordingUnknown(f"recordings/{pattern.recording}")
+    if row["song"] is not None:
+        return await own_song(connection, pattern.owner, row["song"])
+    said = (row["title"], row["artist"])
+    return int((await begun_with(connection, pattern.owner, pattern.recording, *said))["id"])
+
+
+async def _new_song(connection: Connection, owner: str, name: uuid.UUID) -> int:
+    insert = "INSERT INTO song (name, owner, title, artist) VALUES (%s, %s, '', '') RETURNING id"
+    row = await (await connection.execute(insert, (name, owner))).fetchone()
     assert row is not None
     return int(row["id"])
 
 
-async def _own_song(connection: Connection, owner: str, name: uuid.UUID) -> int:
+async def own_song(connection: Connection, owner: str, name: uuid.UUID) -> int:
+    """The number of the owner's song, which stays while the transaction lasts."""
     query = "SELECT id FROM song WHERE owner = %s AND name = %s FOR SHARE"
     row = await (await connection.execute(query, (owner, name))).fetchone()
     if row is None:
@@ -314,22 +323,35 @@ async def _drop_empty_songs(connection: Connection, owner: str) -> None:
     )
 
 
+async def _lock(connection: Connection, owner: str, name: uuid.UUID) -> None:
+    """Waits for whoever indexes the pattern anew: a statement does not see rows of a later one."""
+    query = f"SELECT FROM pattern WHERE owner = %s AND name = %s{_FIRST} FOR UPDATE"
+    await connection.execute(query, (owner, name))
+
+
 async def _copy(
     connection: Connection,
     patterns: Sequence[Pattern],
     names: Sequence[uuid.UUID],
     songs: Sequence[int],
 ) -> None:
+    newer = await renewed_in(connection)
     statement = f"COPY pattern ({', '.join(_COPIED)}) FROM STDIN"
     async with connection.cursor() as cursor, cursor.copy(statement) as rows:
         for pattern, name, song in zip(patterns, names, songs, strict=True):
-            row = vars(pattern) | {
-                "name": name,
-                "song": song,
-                "given": np.asarray(pattern.values, "<f4").tobytes(),
-                "direction": told(LAYOUTS[pattern.layout].unit(pattern.values)),
-            }
-            await rows.write_row([row[column] for column in _COPIED])
+            given = LAYOUTS[pattern.layout]
+            for layout in (given, *(each for each in newer if given.name in each.made_from)):
+                row = vars(pattern) | {
+                    "name": name,
+                    "song": song,
+                    "layout": layout.name,
+                    "given": np.asarray(pattern.values, "<f4").tobytes(),
+                    "direction": told(layout.unit(pattern.values)),
+                    "midi": pattern.midi if layout is given else b"",
+                    "has_midi": bool(pattern.midi),
+                    "is_first": layout is given,
+                }
+                await rows.write_row([row[column] for column in _COPIED])
 
 
 _COPIED = (
@@ -351,14 +373,11 @@ _COPIED = (
     "start_frame",
     "frame_count",
     "midi",
+    "has_midi",
+    "is_first",
     "preview_audio",
     "time_signature",
 )
-
-
-def told(direction: Vector) -> str:
-    """A direction as pgvector reads it."""
-    return "[" + ",".join(f"{value:.7g}" for value in direction.tolist()) + "]"
 
 
 def pattern_of(row: dict[str, Any]) -> Pattern:

@@ -234,30 +234,40 @@ class Store:
 
     async def delete(self, owner: str, name: uuid.UUID) -> bool:
         """Deletes the owner's recording with all that was made from it; False if there is none."""
+        gone = None
+        while gone is None:
+            gone = await self._try_delete(owner, name)
+        return gone
+
+    async def _try_delete(self, owner: str, name: uuid.UUID) -> bool | None:
+        """Deletes, or says that there is none; None when it was laid elsewhere meanwhile."""
         query = "SELECT * FROM recording WHERE owner = %s AND name = %s"
         async with self._database.connection() as connection:
-            row = await (await connection.execute(query, (owner, name))).fetchone()
-            if row is None:
+            seen = await (await connection.execute(query, (owner, name))).fetchone()
+            if seen is None:
                 return False
             # Before its row: segments are made by those who hold the same lock.
+            await self.landmarks.lock(connection, [seen["shelf"]])
+            row = await (await connection.execute(query, (owner, name))).fetchone()
+            if row is None or row["shelf"] != seen["shelf"]:
+                return None
             await self.landmarks.remove(
                 connection, row["shelf"], row["id"], landmarks(Peaks.unpacked(row["peaks"]))
             )
+            # And its owner's shelf before it, as whoever enrols does.
+            change = "UPDATE shelf SET revision = revision + 1 WHERE owner = %s"
+            await connection.execute(change, (owner,))
             gone = "DELETE FROM recording WHERE id = %s RETURNING id"
             if await (await connection.execute(gone, (row["id"],))).fetchone() is None:
                 return False
-            await _drop_song(connection, owner, row["song"])
+            await drop_song(connection, owner, row["song"])
             codes = np.frombuffer(row["codes"], "<u4")
             await connection.execute(
                 "DELETE FROM posting WHERE shelf = %s AND code = ANY(%s) AND recording = %s",
                 (row["shelf"], codes.view(np.int32).tolist(), row["id"]),
             )
-            await connection.execute(
-                """UPDATE shelf SET code_count = code_count - CASE WHEN id = %(shelf)s
-                   THEN %(codes)s ELSE 0 END, revision = revision + 1
-                   WHERE id = %(shelf)s OR owner = %(owner)s""",
-                {"shelf": row["shelf"], "codes": len(codes), "owner": owner},
-            )
+            less = "UPDATE shelf SET code_count = code_count - %s WHERE id = %s"
+            await connection.execute(less, (len(codes), row["shelf"]))
         return True
 
 
@@ -303,7 +313,7 @@ async def _public_shelf(connection: Connection) -> int:
     return int(row["id"])
 
 
-async def _drop_song(connection: Connection, owner: str, song: uuid.UUID | None) -> None:
+async def drop_song(connection: Connection, owner: str, song: uuid.UUID | None) -> None:
     """A song ends with the last recording or pattern of it."""
     await connection.execute(
         """DELETE FROM song WHERE owner = %(owner)s AND name = %(song)s
@@ -327,6 +337,18 @@ async def _write_postings(connection: Connection, shelf: int, recording: int, co
         pairs = zip(kept.codes.view(np.int32).tolist(), kept.positions.tolist(), strict=True)
         for code, position in pairs:
             await rows.write_row((shelf, code, recording, position))
+
+
+async def move_postings(connection: Connection, row: dict[str, Any], shelf: int) -> int:
+    """Lays the codes of a recording, a whole row, on another shelf; says how many they are."""
+    codes = np.frombuffer(row["codes"], "<u4")
+    await connection.execute(
+        "UPDATE posting SET shelf = %s WHERE shelf = %s AND code = ANY(%s) AND recording = %s",
+        (shelf, row["shelf"], codes.view(np.int32).tolist(), row["id"]),
+    )
+    moved = "UPDATE recording SET shelf = %s WHERE id = %s"
+    await connection.execute(moved, (shelf, row["id"]))
+    return len(codes)
 
 
 def _values(enrolled: Enrolled, shelf: int) -> dict[str, object]:

@@ -13,7 +13,8 @@ from typing import Any
 from chorale_runtime.database import Connection, Database
 
 from chorale_fingerprint.layouts import Layout, Vector
-from chorale_fingerprint.store.patterns import COLUMNS, Pattern, pattern_of, told
+from chorale_fingerprint.store.patterns import COLUMNS, Pattern, pattern_of
+from chorale_fingerprint.store.renewal import told
 
 # Up to so many public patterns of a layout each is compared: that takes some milliseconds.
 EXACT_MAX = 10_000
@@ -61,6 +62,7 @@ class SimilarPatterns:
 
     def __init__(self, database: Database, exact_max: int = EXACT_MAX) -> None:
         self._database, self._exact_max = database, exact_max
+        self._large: set[str] = set()
 
     async def search(
         self,
@@ -85,10 +87,16 @@ class SimilarPatterns:
         return Answer(found[:limit], count, public.is_exact)
 
     async def _is_small(self, connection: Connection, layout: Layout) -> bool:
+        """Counts, until there are many: the graph is as right if there are few again."""
+        if layout.name in self._large:
+            return False
         query = """SELECT count(*) AS count FROM
             (SELECT FROM pattern WHERE layout = %s AND is_public LIMIT %s) AS counted"""
         row = await (await connection.execute(query, (layout.name, self._exact_max + 1))).fetchone()
-        return row is not None and row["count"] <= self._exact_max
+        is_small = row is not None and row["count"] <= self._exact_max
+        if not is_small:
+            self._large.add(layout.name)
+        return is_small
 
 
 _PUBLIC, _OWN_PRIVATE = "is_public", "(NOT is_public AND pattern.owner = %(reader)s)"

@@ -2,6 +2,7 @@
 
 import uuid
 from dataclasses import dataclass
+from typing import Any
 
 from chorale_runtime.database import Connection, Database
 
@@ -115,13 +116,26 @@ async def _song(connection: Connection, owner: str, recording: uuid.UUID) -> uui
         return None
     if row["song"] is not None:
         return uuid.UUID(str(row["song"]))
-    song = uuid.uuid5(SONGS, str(recording))
-    await connection.execute(
-        """INSERT INTO song (name, owner, title, artist, recording) VALUES (%s, %s, %s, %s, %s)
-        ON CONFLICT (name) DO NOTHING""",
-        (song, owner, row["title"], row["artist"], recording),
-    )
+    said = (row["title"], row["artist"])
+    song = (await begun_with(connection, owner, recording, *said))["name"]
     await connection.execute(
         "UPDATE recording SET song = %s WHERE owner = %s AND name = %s", (song, owner, recording)
     )
-    return song
+    return uuid.UUID(str(song))
+
+
+async def begun_with(
+    connection: Connection, owner: str, recording: uuid.UUID, title: str, artist: str
+) -> dict[str, Any]:
+    """The song that a recording begins, as a row: the same however often it is asked for."""
+    query = "SELECT id, name FROM song WHERE recording = %s"
+    insert = """INSERT INTO song (name, owner, title, artist, recording)
+        VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING"""
+    name = uuid.uuid5(SONGS, str(recording))
+    while True:
+        if row := await (await connection.execute(query, (recording,))).fetchone():
+            return row
+        values = (name, owner, title, artist, recording)
+        await connection.execute(insert, values)
+        # Or it is taken: the recording was said to be of another song than the one it began.
+        name = uuid.uuid4()

@@ -12,8 +12,9 @@ import torch
 from chorale_generation.cascade import codec, network
 from chorale_generation.cascade.asked import CascadeWishes, ModelPath
 from chorale_generation.cascade.finishing import Mono, matched, notched, soft_limited
-from chorale_generation.checking import check
-from chorale_generation.checkpoints import CheckpointRefused, read
+from chorale_generation.cascade.swift import swift
+from chorale_generation.checking import checked
+from chorale_generation.checkpoints import CheckpointRefused, Weights
 from chorale_generation.refusals import MemoryExhausted
 
 if TYPE_CHECKING:
@@ -44,16 +45,29 @@ class Made:
 
 def loaded(codec_file: ModelPath, cascade_file: ModelPath) -> Models:
     """Loads weights whose digests hold; raises `CheckpointRefused` and `NotTrained`."""
-    for file in (codec_file, cascade_file):
-        if _digest(file.path) != file.sha256:
-            raise CheckpointRefused(file.name, "digest", "it is not the file that was registered")
-        check(file.path, file.name, "encodec-cascade", file.name)
-    model = codec.untrained()
-    model.load_state_dict(dict(read(codec_file.path, codec_file.name)))
-    weights = read(cascade_file.path, cascade_file.name)
+    return Models(swift(loaded_codec(codec_file)), loaded_cascade(cascade_file))
+
+
+def loaded_codec(file: ModelPath) -> "EncodecModel":
+    """A codec; raises `CheckpointRefused` and `NotTrained`."""
+    weights = _weights(file)
+    model = codec.untrained(codec.shape_of(weights))
+    model.load_state_dict(dict(weights))
+    return model.eval()
+
+
+def loaded_cascade(file: ModelPath) -> network.Cascade:
+    """A cascade; raises `CheckpointRefused` and `NotTrained`."""
+    weights = _weights(file)
     cascade = network.Cascade(network.shape_of(weights))
     cascade.load_state_dict(dict(weights))
-    return Models(model.eval(), cascade.eval())
+    return cascade.eval()
+
+
+def _weights(file: ModelPath) -> Weights:
+    if _digest(file.path) != file.sha256:
+        raise CheckpointRefused(file.name, "digest", "it is not the file that was registered")
+    return checked(file.path, file.name, "encodec-cascade", file.name)
 
 
 def make(models: Models, one: Mono, other: Mono, wishes: CascadeWishes, tell: Tell) -> Made:

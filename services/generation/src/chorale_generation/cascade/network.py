@@ -6,6 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+# Torch's own short cut for whole layers takes more than twice the time of what it goes around.
+torch.backends.mha.set_fastpath_enabled(False)
+
 DIMENSION, HEADS, LAYERS, STAGES_MAX = 128, 8, 4, 8
 
 

@@ -15,7 +15,7 @@ from chorale_generation.mosaic.stretch import Clock, Floats, strokes, tones
 from chorale_generation.mosaic.transfer import Transfer, transfer
 
 LEAD_SECONDS = 0.015  # a join ends before the bar line: strokes on it are whole
-SLACK_SECONDS = 0.1  # how much earlier it may be, where that is heard less
+SLACK_SECONDS = 0.25  # how much earlier it may be, where that is heard less
 CEILING_DBTP = -1.0
 _MARGIN_SECONDS = 0.25  # of the source around a section, for windows that reach out of it
 _HARMONIC_RMS, _PERCUSSIVE_RMS = 0.1, 0.1  # that parts are brought to before they are mixed

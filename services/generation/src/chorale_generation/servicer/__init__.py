@@ -21,12 +21,15 @@ from grpc import StatusCode
 from chorale_generation import checkpoints, engines, messages, refusals
 from chorale_generation.engines import EngineNoncommercial, EngineUnknown
 from chorale_generation.servicer.cascades import CascadeWorks
+from chorale_generation.servicer.dataset_calls import DatasetCalls
 from chorale_generation.servicer.explain_calls import ExplainCalls
 from chorale_generation.servicer.model_calls import ModelCalls
 from chorale_generation.servicer.mosaics import GENERATE
 from chorale_generation.servicer.planning import Planner
 from chorale_generation.servicer.stream_calls import StreamCalls
+from chorale_generation.servicer.training_calls import School, TrainingCalls
 from chorale_generation.store import model_uploads
+from chorale_generation.store.datasets import DatasetNotFound
 from chorale_generation.store.model_uploads import ModelUploads
 from chorale_generation.store.models import ModelNotFound, Store
 from chorale_generation.store.pieces import Pieces
@@ -50,6 +53,8 @@ ERRORS: ErrorTable = {
     model_uploads.UploadsFull: (StatusCode.RESOURCE_EXHAUSTED, "QUOTA_EXCEEDED"),
     refusals.StreamOutOfOrder: (StatusCode.INVALID_ARGUMENT, "STREAM_OUT_OF_ORDER"),
     ModelNotFound: (StatusCode.NOT_FOUND, "MODEL_NOT_FOUND"),
+    DatasetNotFound: (StatusCode.NOT_FOUND, "DATASET_NOT_FOUND"),
+    refusals.DatasetTooSmall: (StatusCode.FAILED_PRECONDITION, "DATASET_TOO_SMALL"),
     refusals.MemoryExhausted: (StatusCode.RESOURCE_EXHAUSTED, "DEVICE_MEMORY_EXHAUSTED"),
     refusals.WeightsMissing: (StatusCode.FAILED_PRECONDITION, "WEIGHTS_MISSING"),
     refusals.TrackTooShort: (StatusCode.FAILED_PRECONDITION, "AUDIO_TOO_SHORT"),
@@ -61,7 +66,12 @@ ERRORS: ErrorTable = {
 
 
 class GenerationServicer(
-    StreamCalls, ExplainCalls, ModelCalls, generation_service_pb2_grpc.GenerationServiceServicer
+    StreamCalls,
+    ExplainCalls,
+    ModelCalls,
+    DatasetCalls,
+    TrainingCalls,
+    generation_service_pb2_grpc.GenerationServiceServicer,
 ):
     """Answers GenerationService. Holds no music and no state of its own."""
 
@@ -76,11 +86,14 @@ class GenerationServicer(
         uploads: ModelUploads,
         registry: Registry,
         cascades: CascadeWorks,
+        school: School,
     ) -> None:
         self._store, self._planner = store, planner
         self._operations, self._works = operations, works
         self._pieces, self._reader = pieces, reader
         self._uploads, self._registry, self._cascades = uploads, registry, cascades
+        self._datasets, self._prepares = school.datasets, school.prepares
+        self._trainings, self._training_planner = school.trainings, school.planner
 
     async def ListEngines(
         self, request: generation_service_pb2.ListEnginesRequest, _: Context

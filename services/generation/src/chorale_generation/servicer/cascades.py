@@ -3,21 +3,19 @@
 import time
 from pathlib import Path
 
-from chorale.engines.v1 import engine_pb2
 from chorale.generation.v1 import outputs_pb2, tracks_pb2
 from chorale_runtime import caller
 from chorale_runtime.objects import Objects
 from chorale_runtime.operations import Job
 
 from chorale_generation import worker
-from chorale_generation.cascade.asked import ModelPath
 from chorale_generation.engines import Engine
 from chorale_generation.messages import tracks as messages
 from chorale_generation.refusals import WeightsMissing
 from chorale_generation.servicer import keeping
+from chorale_generation.servicer.fetching import fetched, weights_of
 from chorale_generation.servicer.planning import Making
 from chorale_generation.servicer.rooms import room
-from chorale_generation.store.model_uploads import model_key
 from chorale_generation.store.models import Model, ModelNotFound, Store
 from chorale_generation.store.pieces import Pieces, Stream
 from chorale_generation.store.shelf import Shelf
@@ -50,7 +48,7 @@ class CascadeWorks:
         lufs = request.output.loudness_lufs if request.output.HasField("loudness_lufs") else None
         async with room(self._scratch) as directory:
             codec, cascade = [
-                await self._fetched(model, Path(directory, str(at)))
+                await fetched(self._objects, model, Path(directory, str(at)))
                 for at, model in enumerate(models)
             ]
             made = await job.run(
@@ -67,7 +65,7 @@ class CascadeWorks:
             made_by = messages.provenance(
                 request.engine, asked.engine, told, time.monotonic() - started
             )
-            made_by.weights.extend(_weights(model) for model in models)
+            made_by.weights.extend(weights_of(model) for model in models)
             stream = Stream(messages.pcm_format(asked.output), made.frame_count, made_by)
             await self._pieces.begin(job.name, stream)
             await self._pieces.add(job.name, 0, made.frames, made.frame_count)
@@ -91,15 +89,3 @@ class CascadeWorks:
             return await self._models.find(caller.current().principal, name)
         except ModelNotFound as error:
             raise WeightsMissing(engine.name, name, engine.remedy) from error
-
-    async def _fetched(self, model: Model, path: Path) -> ModelPath:
-        """The weights of a model on disk; of several files the first."""
-        file = model.files[0]
-        with path.open("wb") as stored:
-            async for data in self._objects.read(model_key(file.sha256)):
-                stored.write(data)
-        return ModelPath(str(path), model.name, file.sha256)
-
-
-def _weights(model: Model) -> engine_pb2.Weights:
-    return engine_pb2.Weights(name=model.name, licence=model.licence, sha256=model.files[0].sha256)

@@ -26,7 +26,7 @@ from chorale_ingest.store import reading
 from chorale_ingest.store.catalogue import Catalogue
 from chorale_ingest.store.downloads import Downloads
 from chorale_ingest.store.reading import Reader
-from chorale_ingest.store.receiving import Receiver, StreamOutOfOrder
+from chorale_ingest.store.receiving import Chunk, Receiver, StreamOutOfOrder
 from chorale_ingest.store.registering import Registrar
 from chorale_ingest.store.removing import Remover
 from chorale_ingest.store.uploads import Uploads
@@ -80,9 +80,8 @@ class IngestServicer(MakingServicer):
     ) -> upload_pb2.WriteUploadResponse:
         """Writes bytes to an upload."""
         owner, tier = self._who()
-        chunks = (messages.chunk(request) async for request in request_iterator)
         async with _heard_out(request_iterator):
-            outcome = await self._receiver.receive(owner, tier, chunks)
+            outcome = await self._receiver.receive(owner, tier, _chunks(request_iterator))
         return messages.written(outcome, _for_service())
 
     async def GetUpload(
@@ -332,6 +331,14 @@ class IngestServicer(MakingServicer):
                 if request.capability in ("", engine.capability)
             ]
         )
+
+
+async def _chunks(requests: Stream) -> AsyncIterator[Chunk]:
+    """The chunks alone: the messages they came in would hold every byte a second time."""
+    async for request in requests:
+        taken = [messages.chunk(request)]
+        del request
+        yield taken.pop()
 
 
 @asynccontextmanager

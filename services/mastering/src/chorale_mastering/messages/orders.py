@@ -35,7 +35,7 @@ def orders(
 ) -> tuple[Order, ...]:
     """One order per output, or one without any.
 
-    Raises `SpanPastEnd` and `EncodingUnfit`.
+    Raises `SpanPastEnd`, `EncodingUnfit` and `CodecMissing`.
     """
     preview = asked.preview or audio_pb2.FrameSpan()
     if preview.start_frame >= source.frame_count:
@@ -53,10 +53,14 @@ def orders(
 
 
 def _order(asked: Asked, output: outputs_pb2.MasterOutput, brief: Brief, file_name: str) -> Order:
-    layers = [output.overrides, asked.settings]
-    preset = asked.preset
+    layers, preset = [wishes(output.overrides), wishes(asked.settings)], asked.preset
+    for check in planned(*layers).codecs:
+        encodings.require_codec(check.codec)
     if preset is not None:
-        layers.append(preset.settings)
+        layers.append(wishes(preset.settings))
+    plan = planned(*layers)
+    missing = tuple(check.codec for check in plan.codecs if encodings.is_missing(check.codec))
+    checks = tuple(check for check in plan.codecs if check.codec not in missing)
     encoding = known(FileEncoding, outputs_pb2.MasterEncoding, output.encoding)
     encoding = encoding or FileEncoding.WAV24
     dither = known(Dither, outputs_pb2.Dither, output.dither)
@@ -70,10 +74,11 @@ def _order(asked: Asked, output: outputs_pb2.MasterOutput, brief: Brief, file_na
     stem = PurePath(file_name).stem[:_NAME_CHARACTERS] or "audio"
     return Order(
         label=output.label or "master",
-        brief=replace(brief, plan=planned(*(wishes(layer) for layer in layers)), output=written),
+        brief=replace(brief, plan=replace(plan, codecs=checks), output=written),
         encoding=encoding,
         file_name=output.file_name or f"{stem}_mastered.{encodings.suffix(encoding)}",
         usual=None if preset is None else _usual(preset),
+        unchecked=missing,
     )
 
 

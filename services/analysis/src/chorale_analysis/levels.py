@@ -1,0 +1,135 @@
+"""Level, loudness and silence over time, in one pass over frames as they come."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from chorale_analysis.dynamics import (
+    QUIETEST_DBFS,
+    QUIETEST_LUFS,
+    Dynamics,
+    DynamicsSettings,
+    Stretch,
+)
+from chorale_analysis.loudness import LoudnessListener, summary
+from chorale_analysis.onsets import HOPS_PER_SECOND, Floats, OnsetListener
+from chorale_analysis.spectra import RATE_HZ, Array
+
+_FINE_PER_SECOND = 100  # silence is looked for in steps of 10 ms
+_SILENCE_SECONDS = 0.1  # shorter ones are the gaps between notes
+_STEPS_PER_SECOND = 10
+_NO_ONSETS = 1e-6
+
+
+class DynamicsListener:
+    """Takes frames `(frames, channels)` at their own rate, and the same in mono at `RATE_HZ`."""
+
+    rate_hz = RATE_HZ
+
+    def __init__(self, sample_rate_hz: int, channel_count: int) -> None:
+        self._rate = sample_rate_hz
+        self._loudness = LoudnessListener(sample_rate_hz, channel_count)
+        self._onsets = OnsetListener()
+        self._sum, self._frames = 0.0, 0  # of the step under way, and of all
+        self._squares: list[float] = []  # mean squares of 10 ms
+
+    def push(self, frames: Array) -> None:
+        """Measures the next frames."""
+        self._loudness.push(frames)
+        power = np.mean(np.square(frames, dtype=np.float64), axis=1)
+        edges = self._edges(self._frames, self._frames + len(power))
+        parts = np.split(power, [edge - self._frames for edge in edges])
+        for part in parts[:-1]:
+            total = self._sum + float(part.sum())
+            count = len(self._squares)
+            self._squares.append(total / max(1, self._edge(count + 1) - self._edge(count)))
+            self._sum = 0.0
+        self._sum += float(parts[-1].sum())
+        self._frames += len(power)
+
+    def hear(self, mono: Array) -> None:
+        """Listens for onsets in the next mono block."""
+        self._onsets.push(mono)
+
+    def find(self, settings: DynamicsSettings) -> Dynamics:
+        """All of it, once the sound has ended."""
+        seconds = self._frames / self._rate
+        left = self._frames - self._edge(len(self._squares))
+        squares = [*self._squares, self._sum / left] if left else self._squares
+        fine = np.array(squares, np.float64)
+        raw = self._onsets.finish().raw
+        found = summary(self._loudness.steps)
+        hop = max(1.0 / _STEPS_PER_SECOND, seconds / settings.curve_points)
+        hop = np.ceil(hop * _STEPS_PER_SECOND - 1e-9) / _STEPS_PER_SECOND
+        count = int(np.ceil(seconds / hop - 1e-9)) if seconds else 0
+        rms = _binned(fine, hop * _FINE_PER_SECOND, count, "mean")
+        lufs = _binned(np.array(found.momentary_lufs), hop * _STEPS_PER_SECOND, count, "max")
+        most = float(raw.max(initial=0.0))
+        strength = raw / most if most > _NO_ONSETS else np.zeros(0)
+        onsets = _binned(strength, hop * HOPS_PER_SECOND, count, "max")
+        silences = _silences(fine, settings.silence_below_peak_db, seconds)
+        return replace(
+            found,
+            hop_seconds=float(hop),
+            rms_dbfs=tuple(_decibels(rms).tolist()),
+            momentary_lufs=tuple(np.where(lufs == 0.0, QUIETEST_LUFS, lufs).tolist()),
+            onset_strength=tuple(onsets.tolist()),
+            trimmed=_trimmed(silences, seconds),
+            silences=tuple(silences),
+        )
+
+    def _edge(self, step: int) -> int:
+        return step * self._rate // _FINE_PER_SECOND
+
+    def _edges(self, first: int, last: int) -> list[int]:
+        """Frames in `(first, last]` at which steps end."""
+        step = len(self._squares) + 1
+        found = []
+        while self._edge(step) <= last:
+            found.append(self._edge(step))
+            step += 1
+        return [edge for edge in found if edge > first]
+
+
+def _binned(values: Floats, width: float, count: int, how: str) -> Floats:
+    """Means or maxima of successive stretches, so many; 0 where nothing was measured."""
+    found = np.zeros(count)
+    for number in range(count):
+        part = values[int(number * width) : max(int(number * width) + 1, int((number + 1) * width))]
+        if len(part):
+            found[number] = part.mean() if how == "mean" else part.max()
+    return found
+
+
+def _decibels(squares: Floats) -> Floats:
+    found: Floats = np.maximum(QUIETEST_DBFS, 10.0 * np.log10(np.maximum(squares, 1e-30)))
+    return found
+
+
+def _silences(squares: Floats, below_peak_db: float, seconds: float) -> list[Stretch]:
+    """Stretches far softer than the loudest moment; all of it where nothing sounds at all."""
+    if not len(squares):
+        return []
+    levels = _decibels(squares)
+    loudest = float(levels.max())
+    is_silent = levels < loudest - below_peak_db
+    if loudest <= QUIETEST_DBFS:
+        is_silent[:] = True
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], is_silent, [False]]).astype(int)))
+    found = []
+    for first, last in edges.reshape(-1, 2):
+        start, end = first / _FINE_PER_SECOND, min(seconds, last / _FINE_PER_SECOND)
+        is_all = first == 0 and last == len(squares)
+        if end - start >= _SILENCE_SECONDS or is_all:
+            found.append(Stretch(float(start), float(end)))
+    return found
+
+
+def _trimmed(silences: list[Stretch], seconds: float) -> Stretch:
+    """What is left without silence at both ends; nothing where all is silent."""
+    start, end = 0.0, seconds
+    if silences and silences[0].start_seconds == 0.0:
+        start = silences[0].end_seconds
+    if silences and silences[-1].end_seconds >= seconds:
+        end = silences[-1].start_seconds
+    return Stretch(start, max(start, end))

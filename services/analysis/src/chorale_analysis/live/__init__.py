@@ -1,0 +1,1 @@
+"""Listening while it plays: nothing here ever looks ahead, and memory stays the same."""

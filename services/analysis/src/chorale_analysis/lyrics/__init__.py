@@ -1,0 +1,1 @@
+"""Words of songs, found at providers: off unless configured."""

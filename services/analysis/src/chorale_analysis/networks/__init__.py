@@ -1,0 +1,1 @@
+"""Published networks, written anew from their papers and the layout of their checkpoints."""

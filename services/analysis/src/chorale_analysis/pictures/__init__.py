@@ -1,0 +1,1 @@
+"""Pictures of sound: what is drawn, and how it becomes PNG or SVG."""

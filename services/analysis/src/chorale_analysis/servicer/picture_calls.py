@@ -1,0 +1,143 @@
+"""The call that draws."""
+
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+from chorale.analysis.v1 import timeline_pb2
+from chorale_audio.source import Source
+from chorale_runtime.calls import Context
+from chorale_runtime.processes import Processes
+from google.api import httpbody_pb2
+
+from chorale_analysis import engines, messages, worker
+from chorale_analysis.messages.timeline import section_label, timeline
+from chorale_analysis.pictures import order, rendering
+from chorale_analysis.pictures.order import Order, Score, Stripe
+from chorale_analysis.servicer.analyzing import AnalyzeCalls
+from chorale_analysis.servicer.kinds import KINDS
+from chorale_analysis.servicer.listening import Asked
+
+_CHUNK_BYTES = 256 * 1024
+_FORMATS = timeline_pb2.PictureFormat
+_NEEDS = {order.TEMPO: ("beats",), order.TIMELINE: ("beats", "chords", "key", "structure")}
+
+
+class PictureCalls(AnalyzeCalls):
+    """Part of AnalysisService."""
+
+    _processes: Processes
+
+    async def RenderPicture(
+        self, request: timeline_pb2.RenderPictureRequest, _: Context
+    ) -> AsyncIterator[httpbody_pb2.HttpBody]:
+        """Streams a picture as a file."""
+        started, wanted = time.monotonic(), _order(request)
+        source = await self._listening.source(request)
+        if wanted.kind in order.OF_SOUND:
+            self._listening.require_seconds(source, 0.0)
+            data = await self._processes.run(rendering.of_source, source, wanted)
+        else:
+            line = await self._found(request, source, wanted.kind)
+            data = await self._processes.run(rendering.of_findings, wanted, score(line))
+        seconds = time.monotonic() - started
+        content_type = "image/svg+xml" if wanted.is_svg else "image/png"
+        body = httpbody_pb2.HttpBody(content_type=content_type)
+        told = {"kind": wanted.kind, "width": f"{wanted.width}", "height": f"{wanted.height}"}
+        body.extensions.add().Pack(messages.provenance("", engines.PAINTER, told, seconds))
+        for start in range(0, max(1, len(data)), _CHUNK_BYTES):
+            body.data = data[start : start + _CHUNK_BYTES]
+            yield body
+            body = httpbody_pb2.HttpBody()
+
+    async def _found(
+        self, request: timeline_pb2.RenderPictureRequest, source: Source, kind: str
+    ) -> timeline_pb2.Timeline:
+        """What there is to draw: what an operation found, or what is heard now."""
+        if request.operation:
+            answer = await self._analyzed(request.operation)
+            if answer.timeline.audio != request.audio:
+                raise messages.SettingUnsupported(
+                    "operation", request.operation, engines.PAINTER.name,
+                    f"an Analyze of {request.audio}",
+                )  # fmt: skip
+            return answer.timeline
+        asked = await self._asked(source, _NEEDS[kind])
+        fields: dict[str, Any] = {}
+        for one in asked:
+            kept = await self._listening.kept(one)
+            if kept is not None:
+                fields[one.kind.field] = kept
+        left = [one for one in asked if one.kind.field not in fields]
+        if left:
+            wishes = {one.kind.capability: one.settings for one in left}
+            makers = {one.kind.capability: one.engine.name for one in left}
+            heard = await self._processes.run(worker.listen_quietly, source, wishes, makers)
+            for one in left:
+                told: Any = one.kind.told(source, heard[one.kind.capability], one.settings)
+                response: Any = one.kind.response
+                fields[one.kind.field] = response(**{one.kind.field: told})
+        return timeline(source, fields)
+
+    async def _asked(self, source: Source, names: tuple[str, ...]) -> list[Asked]:
+        """The kinds of listening that a picture needs and the sound is long enough for."""
+        shortest = min(KINDS[name].least_seconds for name in names)
+        self._listening.require_seconds(source, shortest)
+        found = []
+        for name in names:
+            kind = KINDS[name]
+            if kind.least_seconds <= source.duration_seconds:
+                engine = engines.choose(kind.capability, engines.AUTO)
+                settings = kind.settings(getattr(timeline_pb2.AnalyzeRequest(), kind.field), engine)
+                found.append(Asked(kind, engine, "", source, settings))
+        return found
+
+
+def _order(request: timeline_pb2.RenderPictureRequest) -> Order:
+    kind = timeline_pb2.PictureKind.Name(request.kind).removeprefix("PICTURE_KIND_").lower()
+    width = request.width_pixels or order.WIDTH_DEFAULT
+    height = request.height_pixels or order.HEIGHT_DEFAULT
+    for name, given, least in (
+        ("width_pixels", width, order.WIDTH_LEAST),
+        ("height_pixels", height, order.HEIGHT_LEAST),
+    ):
+        if given < least:
+            raise messages.SettingUnsupported(
+                name, f"{given}", engines.PAINTER.name, f"at least {least}"
+            )
+    is_svg = request.format == _FORMATS.PICTURE_FORMAT_SVG
+    return Order(kind, width, height, is_svg, request.dark)
+
+
+def score(line: timeline_pb2.Timeline) -> Score:
+    """A time line for drawing."""
+    rate = line.sample_rate_hz or 1
+    start = line.span.start_frame / rate
+    roots = {label: n for n, label in enumerate(dict.fromkeys(c.label for c in line.chords.chords))}
+    hop = line.dynamics.hop_frames / rate
+    return Score(
+        start_seconds=start,
+        end_seconds=start + line.span.frame_count / rate,
+        sections=tuple(
+            Stripe(s.start_seconds, s.end_seconds, section_label(s.label), s.group)
+            for s in line.structure.sections
+        ),
+        keys=tuple(
+            Stripe(
+                r.span.start_frame / rate,
+                (r.span.start_frame + r.span.frame_count) / rate,
+                r.key,
+                number,
+            )
+            for number, r in enumerate(line.key.regions)
+        ),
+        chords=tuple(
+            Stripe(c.start_seconds, c.end_seconds, c.label, roots[c.label])
+            for c in line.chords.chords
+        ),
+        beats=tuple((b.seconds, b.is_downbeat) for b in line.beats.beats),
+        tempo=tuple((p.frame / rate, p.bpm) for p in line.beats.tempo_curve),
+        loudness=tuple(
+            (start + (n + 1) * hop, level) for n, level in enumerate(line.dynamics.momentary_lufs)
+        ),
+    )

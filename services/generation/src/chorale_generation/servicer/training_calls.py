@@ -1,0 +1,94 @@
+"""The calls that train, and the one that tells how it goes."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+
+from chorale.generation.v1 import training_pb2
+from chorale_runtime.calls import Context
+from chorale_runtime.operations import Operations, Work
+from google.longrunning import operations_pb2
+
+from chorale_generation.messages import training as messages
+from chorale_generation.refusals import OperationUnfit
+from chorale_generation.servicer.preparing import PrepareWorks
+from chorale_generation.servicer.stream_calls import HEARTBEAT_SECONDS
+from chorale_generation.servicer.training_asked import TrainingPlanner
+from chorale_generation.servicer.trainings import TRAIN_CODEC, TRAIN_MODEL
+from chorale_generation.store.datasets import Datasets
+from chorale_generation.store.trainings import Trainings
+
+_LOOK_SECONDS = 0.3
+
+
+@dataclass(frozen=True)
+class School:
+    """What the calls about datasets and training stand on."""
+
+    datasets: Datasets
+    prepares: PrepareWorks
+    trainings: Trainings
+    planner: TrainingPlanner
+
+
+class TrainingCalls:
+    """Part of GenerationService."""
+
+    _operations: Operations
+    _works: Mapping[str, Work]
+    _trainings: Trainings
+    _training_planner: TrainingPlanner
+
+    async def TrainModel(
+        self, request: training_pb2.TrainModelRequest, _: Context
+    ) -> operations_pb2.Operation:
+        """Starts training a cascade, once all that can be known to be wrong is right."""
+        asked = await self._training_planner.cascade(request)
+        if request.validate_only:
+            return _done(training_pb2.TrainModelResponse(estimate=asked.estimate))
+        return await self._operations.start(
+            self._works[TRAIN_MODEL], request, request_id=request.request_id
+        )
+
+    async def TrainCodec(
+        self, request: training_pb2.TrainCodecRequest, _: Context
+    ) -> operations_pb2.Operation:
+        """Starts training a codec."""
+        asked = await self._training_planner.codec(request)
+        messages.codec_wishes(request, 1, 1)
+        if request.validate_only:
+            return _done(training_pb2.TrainCodecResponse(estimate=asked.estimate))
+        return await self._operations.start(
+            self._works[TRAIN_CODEC], request, request_id=request.request_id
+        )
+
+    async def StreamTraining(
+        self, request: training_pb2.StreamTrainingRequest, _: Context
+    ) -> AsyncIterator[training_pb2.StreamTrainingResponse]:
+        """Sends the curve as it grows, from after a step on."""
+        step, sent_at = request.after_step, time.monotonic()
+        while True:
+            record = await self._operations.find(request.operation)
+            if record.method not in (TRAIN_MODEL, TRAIN_CODEC):
+                raise OperationUnfit(request.operation, record.method, "TrainModel or TrainCodec")
+            if record.state in ("failed", "cancelled"):
+                raise OperationUnfit(request.operation, record.method, "one that did not fail")
+            for told in await self._trainings.curve(request.operation, step):
+                step, sent_at = told.point.step, time.monotonic()
+                yield training_pb2.StreamTrainingResponse(point=messages.point(told))
+            if record.is_done:
+                yield training_pb2.StreamTrainingResponse(is_final=True)
+                return
+            if time.monotonic() - sent_at >= HEARTBEAT_SECONDS:
+                sent_at = time.monotonic()
+                yield training_pb2.StreamTrainingResponse()
+            await asyncio.sleep(_LOOK_SECONDS)
+
+
+def _done(
+    answer: training_pb2.TrainModelResponse | training_pb2.TrainCodecResponse,
+) -> operations_pb2.Operation:
+    done = operations_pb2.Operation(done=True)
+    done.response.Pack(answer)
+    return done
