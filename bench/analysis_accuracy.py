@@ -1,6 +1,6 @@
 """How right each engine of analysis is on the test material: one table, as mir_eval measures.
 
-    python -m bench.analysis_accuracy [--engines chorale,madmom] [--pieces PART_OF_NAME]
+    python -m bench.analysis_accuracy [--engines chorale,madmom,beatnet] [--pieces PART_OF_NAME]
 
 Means over every piece to which a measure applies. `madmom` costs about half a CPU second for each
 second of sound. Exits 1 when `chorale` misses what it must reach.
@@ -23,7 +23,12 @@ MUST = {
     "key MIREX": 0.85, "chords majmin": 0.72, "sections F at 3 s": 0.50,
 }  # fmt: skip
 CALIBRATION_MOST = 0.10
-KNOWS = {"chorale": tuple(WISHES), "madmom": ("beats", "key", "chords")}
+KNOWS = {
+    "chorale": tuple(WISHES),
+    "madmom": ("beats", "key", "chords"),
+    "beatnet": ("beats",),
+    "skey": ("key",),
+}
 
 
 def measured(engine: str, part: str) -> Scores:

@@ -93,7 +93,8 @@ async def _told(database: Database, folder: Path, crowd: Crowd) -> list[str]:
     search, draw = SimilarPatterns(database), np.random.default_rng(3)
     chosen = draw.integers(0, len(crowd.directions), QUERIES)
     for name, (wanted, passing) in kinds.items():
-        walls, agreeing, before = [], 0, (0.0, 0.0)
+        walls: list[float] = []
+        agreeing, before = 0, (0.0, 0.0)
         for turn, index in enumerate([*chosen[:20], *chosen]):
             if turn == 20:  # those before read from disk, and are not counted
                 walls, agreeing = [], 0

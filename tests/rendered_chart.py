@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 CHART = ROOT / "deploy/helm/chorale"
 GOLDEN = ROOT / "tests/deploy/golden"
+LONG = 1500
 CASES = sorted(path.stem for path in (CHART / "ci").glob("*.yaml"))
 
 Manifest = dict[str, Any]
@@ -32,6 +34,16 @@ def text(values: Manifest) -> str:
     ]
     lines = "".join(parts).splitlines()
     return "".join(f"{line.rstrip()}\n" for line in lines if line.strip())
+
+
+def golden(values: Manifest) -> str:
+    """What is reviewed: the text, with files that others generate told by their digests."""
+    return "".join(
+        f"{line[:60].rstrip()}... {len(line)} characters, {sha256(line.encode()).hexdigest()}\n"
+        if len(line) > LONG
+        else f"{line}\n"
+        for line in text(values).splitlines()
+    )
 
 
 def manifests(values: Manifest) -> list[Manifest]:

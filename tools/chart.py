@@ -17,7 +17,7 @@ def main() -> None:
     for stale in rendered_chart.GOLDEN.glob("*.yaml"):
         stale.unlink()
     for name in rendered_chart.CASES:
-        text = rendered_chart.text(rendered_chart.case(name))
+        text = rendered_chart.golden(rendered_chart.case(name))
         (rendered_chart.GOLDEN / f"{name}.yaml").write_text(text)
 
 

@@ -21,5 +21,5 @@ def test_it_is_what_protobuf_would_have_written(size_bytes: int) -> None:
 def test_an_array_need_not_become_bytes_first() -> None:
     """What lies in memory in one piece is taken from where it lies."""
     frames = np.arange(12, dtype="<f4").reshape(6, 2)
-    raw = Spliced(ReadFramesResponse(), "pcm", frames).SerializeToString()
+    raw = Spliced(ReadFramesResponse(), "pcm", frames.data).SerializeToString()
     assert ReadFramesResponse.FromString(raw).pcm == frames.tobytes()

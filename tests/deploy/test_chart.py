@@ -17,7 +17,13 @@ from chorale_runtime import settings
 
 VERSIONS = [f"1.{minor}" for minor in range(29, 37)]
 # Kinds of operators: no schema of them is at hand, so their fields are not checked here.
-FOREIGN = {"cert-manager.io", "monitoring.coreos.com", "keda.sh", "postgresql.cnpg.io"}
+FOREIGN = {
+    "cert-manager.io",
+    "monitoring.coreos.com",
+    "keda.sh",
+    "postgresql.cnpg.io",
+    "gateway.networking.k8s.io",
+}
 COMPONENT = "app.kubernetes.io/component"
 FITTING: set[tuple[str, str]] = set()
 PODS = ("Deployment", "StatefulSet", "Job", "Pod")
@@ -39,7 +45,7 @@ def test_lint_has_nothing_to_say(name: str) -> None:
 @pytest.mark.parametrize("name", chart.CASES)
 def test_what_is_rendered_is_what_was_reviewed(name: str) -> None:
     """A change of the chart shows as a change of a golden file (`tools/chart.py` writes them)."""
-    assert chart.text(chart.case(name)) == (chart.GOLDEN / f"{name}.yaml").read_text()
+    assert chart.golden(chart.case(name)) == (chart.GOLDEN / f"{name}.yaml").read_text()
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -100,7 +106,7 @@ def test_every_pod_is_restricted(found: list[chart.Manifest]) -> None:
 
 def test_services_are_told_only_what_they_have_rows_for(found: list[chart.Manifest]) -> None:
     """The settings of each service take its environment as it is, secrets by file apart."""
-    for manifest in chart.of_kind(found, "Deployment").values():
+    for manifest in _of_services(found):
         name = manifest["metadata"]["labels"][COMPONENT]
         kind = importlib.import_module(f"chorale_{name}.settings").Settings
         secret = {
@@ -127,7 +133,7 @@ def test_calls_name_every_address_a_service_has_a_row_for() -> None:
 
 def test_the_drain_fits_into_the_grace(found: list[chart.Manifest]) -> None:
     """Kubernetes waits longer than the pause and the drain of a service together."""
-    for manifest in chart.of_kind(found, "Deployment").values():
+    for manifest in _of_services(found):
         pod = manifest["spec"]["template"]["spec"]
         pause = pod["containers"][0]["lifecycle"]["preStop"]["exec"]["command"][-1]
         seconds = int(pause.rpartition("(")[2].strip(")"))
@@ -168,6 +174,9 @@ def test_bundled_storage_admits_services_alone() -> None:
         {"tls": {"mode": "of"}},
         {"storage": {"objects": {"endpont": "x"}}},
         {"monitoring": {"podmonitor": True}},
+        {"edge": {"enable": True}},
+        {"edge": {"origins": ["https://a.example/with/path"]}},
+        {"services": {"analysis": {"weights": {"files": {"a.pt": "https://x"}}}}},
     ],
     ids=str,
 )
@@ -249,6 +258,12 @@ def test_whole_numbers_stay_whole() -> None:
     assert given["CHORALE_SWEEP_SECONDS"] == "0.5"
 
 
+def _of_services(found: list[chart.Manifest]) -> list[chart.Manifest]:
+    """The Deployments of services and of their pools: not the edge."""
+    deployments = chart.of_kind(found, "Deployment").values()
+    return [each for each in deployments if each["metadata"]["labels"][COMPONENT] in SERVICES]
+
+
 def _peers(policy: chart.Manifest, way: str, end: str) -> set[str]:
     """The components that a policy lets through on one way."""
     return {
@@ -256,7 +271,7 @@ def _peers(policy: chart.Manifest, way: str, end: str) -> set[str]:
         for rule in policy["spec"].get(way, [])
         for peer in rule.get(end, [])
         if "podSelector" in peer
-    } - {"first-sound", "database", "objects", ""}
+    } - {"first-sound", "edge", "database", "objects", ""}
 
 
 def test_the_first_sound_is_let_in_everywhere_and_carries_its_script(

@@ -8,6 +8,7 @@ import mir_eval  # type: ignore[import-untyped]
 import numpy as np
 import numpy.typing as npt
 import soxr
+from chorale_analysis import engines
 from chorale_analysis.harmony import ChordSettings, Harmony
 from chorale_analysis.rhythm import Rhythm, RhythmSettings
 from chorale_analysis.structure import Form, StructureSettings
@@ -70,7 +71,12 @@ def heard(piece: Piece, engine: str, wishes: Mapping[str, Settings]) -> dict[str
     """What an engine hears in a piece."""
     samples, rate_hz = piece.sound()
     mono = samples @ np.full(samples.shape[1], 1.0 / samples.shape[1], np.float32)
-    company = Company(wishes, dict.fromkeys(wishes, engine))
+    weights = {
+        one.name: one.path
+        for one in engines.known(str(piece.path.parents[1] / "checkpoints"))
+        if one.path
+    }
+    company = Company(wishes, dict.fromkeys(wishes, engine), weights)
     for listener in company.listeners:
         sound = soxr.resample(mono, rate_hz, listener.rate_hz, "HQ")
         for start in range(0, len(sound), 1 << 16):

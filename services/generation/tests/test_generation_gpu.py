@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from chorale_generation.cascade import codec, making, network
+from chorale_generation.cascade import codec, network
+from chorale_generation.cascade.asked import ModelPath
 from chorale_generation.training import teaching
 from chorale_generation.training.asked import CascadeStart, CascadeTeaching, Plan
 
@@ -53,7 +54,7 @@ def test_a_cascade_learns_on_the_gpu(tmp_path: Path, mixed_precision: bool) -> N
         found[:, 2] = 0.5 * (found[:, 0] + found[:, 1])
         np.save(tmp_path / name, found)
     plan = Plan(seed=1, epochs=20, mixed_precision=mixed_precision, learning_rate=1e-3)
-    asked = CascadeTeaching(str(tmp_path), plan, CascadeStart(making.ModelPath("", "", "")))
+    asked = CascadeTeaching(str(tmp_path), plan, CascadeStart(ModelPath("", "", "")))
     state = str(tmp_path / "state")
     while not teaching.lap(asked, state, 60.0).ended_by:
         pass

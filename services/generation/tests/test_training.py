@@ -23,6 +23,7 @@ from chorale_generation.training.asked import (
     CodecWishes,
     Corpus,
     Plan,
+    Teaching,
 )
 
 TINY = CodecWishes(filters=2, codebook_size=16, bandwidth_kbps=1.5, warm_up_steps=1)
@@ -57,7 +58,7 @@ def pairs(tmp_path: Path) -> CascadeTeaching:
     return CascadeTeaching(str(tmp_path), plan, START)
 
 
-def lap_by_lap(asked: teaching.Teaching, path: Path, seconds: float) -> str:
+def lap_by_lap(asked: Teaching, path: Path, seconds: float) -> str:
     """Trains to the end in laps; why it ended."""
     while not (lap := teaching.lap(asked, str(path), seconds)).ended_by:
         pass

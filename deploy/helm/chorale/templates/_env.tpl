@@ -14,6 +14,7 @@
 {{- range .said.calls }}
 {{- $_ := set $rows (printf "%s_address" .) (printf "dns:///%s-%s:7400" (include "chorale.name" $.root) .) }}
 {{- end }}
+{{- if .said.weights.files }}{{ $_ := set $rows "weights_directory" "/weights" }}{{ end }}
 {{- with $values.storage.objects.publicEndpoint }}{{ $_ := set $rows "objects_public_endpoint" . }}{{ end }}
 {{- if ne $values.tls.mode "off" }}
 {{- $_ := set $rows "tls_cert_file" "/run/chorale/tls.crt" }}

@@ -72,6 +72,9 @@ spec:
     - ports: [{port: 7400}]
       from:
         - podSelector: {matchLabels: {{ include "chorale.selector" (dict "root" .root "name" "first-sound") }}}
+        {{- if .root.Values.edge.enabled }}
+        - podSelector: {matchLabels: {{ include "chorale.selector" (dict "root" .root "name" "edge") }}}
+        {{- end }}
         {{- range $caller, $its := .root.Values.services }}
         {{- if has $.name ($its.calls | default list) }}
         - podSelector: {matchLabels: {{ include "chorale.selector" (dict "root" $.root "name" $caller) }}}

@@ -52,9 +52,12 @@ spec:
           whenUnsatisfiable: ScheduleAnyway
           labelSelector: {matchLabels: {{ include "chorale.selector" $pooled }}}
         {{- end }}
+      {{- if .said.weights.files }}
+      initContainers: {{- include "chorale.weights-init" . | nindent 8 }}
+      {{- end }}
       containers:
         - name: {{ .name }}
-          image: {{ .root.Values.image.registry }}/{{ .name }}:{{ .root.Values.image.tag | default .root.Chart.AppVersion }}{{ if .said.gpu.count }}{{ .said.gpu.imageSuffix }}{{ end }}
+          image: {{ include "chorale.image" . }}
           imagePullPolicy: {{ .root.Values.image.pullPolicy }}
           ports: [{name: grpc, containerPort: 7400}, {name: metrics, containerPort: 7500}]
           env: {{- include "chorale.env" . | nindent 12 }}
@@ -79,7 +82,13 @@ spec:
           volumeMounts:
             - {name: temporary, mountPath: /tmp}
             - {name: secrets, mountPath: /run/chorale, readOnly: true}
+            {{- if .said.weights.files }}
+            - {name: weights, mountPath: /weights, readOnly: true}
+            {{- end }}
       volumes:
+        {{- if .said.weights.files }}
+        {{- include "chorale.weights-volumes" . | nindent 8 }}
+        {{- end }}
         - {name: temporary, emptyDir: {sizeLimit: {{ .said.temporarySize }}}}
         - name: secrets
           projected:
@@ -114,7 +123,8 @@ spec:
 {{- else if eq $by.kind "keda" }}
 ---
 # Every replica tells how many operations wait over all of them, so a pool at zero is
-# woken by what the service's own pods report.
+# woken by what the service's own pods report. A queue that nobody has worked on yet has no
+# running series: without the zero the sum would be nothing, and nothing wakes nobody.
 apiVersion: keda.sh/v1alpha1
 kind: ScaledObject
 metadata: {name: {{ .workload }}, labels: {{ include "chorale.labels" . }}}
@@ -128,6 +138,6 @@ spec:
       metadata:
         serverAddress: {{ required "monitoring.prometheusUrl is needed where something is scaled by keda: http://host:9090." .root.Values.monitoring.prometheusUrl }}
         threshold: {{ $by.waitingPerPod | quote }}
-        query: {{ printf "sum(max by (queue) (chorale_%s_operations_waiting_count{namespace=%q%s})) + sum(chorale_%s_operations_running_count{namespace=%q%s})" .name .root.Release.Namespace (ternary "" (printf ", queue=%q" $by.queue) (empty $by.queue)) .name .root.Release.Namespace (ternary "" (printf ", queue=%q" $by.queue) (empty $by.queue)) | squote }}
+        query: {{ printf "sum(max by (queue) (chorale_%s_operations_waiting_count{namespace=%q%s})) + (sum(chorale_%s_operations_running_count{namespace=%q%s}) or vector(0))" .name .root.Release.Namespace (ternary "" (printf ", queue=%q" $by.queue) (empty $by.queue)) .name .root.Release.Namespace (ternary "" (printf ", queue=%q" $by.queue) (empty $by.queue)) | squote }}
 {{- end }}
 {{- end }}

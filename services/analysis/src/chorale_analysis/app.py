@@ -44,7 +44,9 @@ async def build(settings: Settings) -> AsyncIterator[App]:
         )
         reader = AudioReader(ingest, objects, store)
         answers = Answers(database, settings.answer_keep_seconds)
-        listening = Listening(reader, answers, settings.listen_seconds_max)
+        listening = Listening(
+            reader, answers, settings.listen_seconds_max, settings.weights_directory
+        )
         locating = Locating(listening, ingest)
         works = AnalysisWorks(listening, locating).all(QUEUE, settings.work_timeout_seconds)
         operations = await enter(

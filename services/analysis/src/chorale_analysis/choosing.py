@@ -14,7 +14,8 @@ from chorale_analysis.rhythm import Meter
 USUAL_BARS = (2, 3, 4)
 _HINT_COST = 64.0  # nats per squared octave off a tempo that the caller expects
 _SAME_TEMPO = 0.04
-_SCORES = 1.0  # what a nat of score is worth as a chance: measured
+# How often bars are right that have this chance among those thought of, in nats: measured.
+_METER_SLOPE, _METER_ODDS = 1.56, 1.07
 
 
 @dataclass(frozen=True)
@@ -32,13 +33,14 @@ def choose(
     """The likeliest of all pulses with bars of all these lengths, or the usual ones."""
     ways = [barred(heard, one, length) for one in pulses for length in lengths or USUAL_BARS]
     scores = np.array([_score(one, bpm_hint) for one in ways])
-    weights = np.exp(_SCORES * (scores - scores.max()))
+    weights = np.exp(scores - scores.max())
     chances = weights / weights.sum()
     best = int(np.argmax(scores))
     chosen = ways[best]
     by_length: dict[int, float] = {}
     for one, chance in zip(ways, chances, strict=True):
         by_length[one.length] = by_length.get(one.length, 0.0) + float(chance)
+    by_length = _measured(by_length, chosen.length)
     bpm = chosen.pulse.bpm
     same = [abs(one.pulse.bpm / bpm - 1.0) <= _SAME_TEMPO for one in ways]
     dotted = is_compound(heard, chosen.pulse.seconds)
@@ -54,6 +56,18 @@ def choose(
         for one in over
     )
     return Choice(chosen, meters, float(chances[same].sum()))
+
+
+def _measured(chances: dict[int, float], chosen: int) -> dict[int, float]:
+    """Chances of bar lengths, the chosen one as often right as was measured."""
+    if len(chances) == 1:
+        return chances
+    within = min(max(chances[chosen], 0.01), 0.99)
+    odds = _METER_SLOPE * np.log(within / (1.0 - within)) + _METER_ODDS
+    right = float(1.0 / (1.0 + np.exp(-odds)))
+    rest = max(1e-9, 1.0 - chances[chosen])
+    shared = {length: (1.0 - right) * chance / rest for length, chance in chances.items()}
+    return {**shared, chosen: right}
 
 
 def _score(way: Barred, bpm_hint: float) -> float:

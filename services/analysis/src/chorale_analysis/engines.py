@@ -1,15 +1,17 @@
 """The engines of this service: who does what, under which licence, and whether it can work."""
 
 import importlib.util
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from chorale_analysis.harmony import VOCABULARIES
+from chorale_analysis.weights import BEATNET, SKEY, Weights
 
 AUTO = "auto"
 BEATS, KEY, CHORDS, STRUCTURE = "beats", "key", "chords", "structure"
 LIVE, DYNAMICS = "live", "dynamics"
 
 _MADMOM_SECONDS = 1200.0  # it holds the whole sound: 20 minutes are 212 MB
+_WHOLE_SECONDS = 1200.0  # so do networks; 20 minutes at 22.05 kHz are 106 MB
 
 _PERMISSIVE = frozenset(
     {"Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "CC-BY-4.0", "ISC", "MIT", ""}
@@ -69,6 +71,8 @@ class Engine:
     vocabularies: tuple[str, ...] = ()
     price: float = 0.0  # CPU seconds per second of audio; 0: as the capability usually costs
     limit_seconds: float = 0.0  # the longest audio it takes; 0: as the service does
+    file: Weights | None = None  # that somebody has to bring; None: none, or it comes with the code
+    path: str = ""  # where that file is
     help: str = "None yet: this build cannot run it."  # what to do when it is not present
 
     @property
@@ -125,12 +129,32 @@ def _madmom(
     )
 
 
+def _brought(
+    name: str, capability: str, description: str, weights_licence: str, file: Weights
+) -> Engine:
+    """An engine of ours for published weights, which have to be brought."""
+    return Engine(
+        name=name,
+        capability=capability,
+        version="1",
+        description=description,
+        code_licence="Apache-2.0",
+        weights_licence=weights_licence,
+        weights=f"{name}/{file.sha256[:12]}",
+        is_present=False,
+        price=0.02,
+        limit_seconds=_WHOLE_SECONDS,
+        file=file,
+        help=file.remedy(),
+    )
+
+
 ENGINES = (
     Engine(
         name="chorale",
         capability=BEATS,
-        version="2",
-        description="Spectral and harmonic flux, decoded by a bar-pointer state space.",
+        version="3",
+        description="Spectral and harmonic flux, decoded by a state space and a learned choice.",
         code_licence="Apache-2.0",
         is_default=True,
     ),
@@ -138,6 +162,13 @@ ENGINES = (
         "beat-transformer",
         BEATS,
         "Beats and downbeats by dilated attention over five stems.",
+    ),
+    _brought(
+        "beatnet",
+        BEATS,
+        "Beats and downbeats by a causal recurrent network, decoded by a bar-pointer state space.",
+        "CC-BY-4.0",
+        BEATNET,
     ),
     _madmom(BEATS, "Beats and downbeats by bidirectional recurrent networks.", 0.14),
     Engine(
@@ -206,6 +237,7 @@ ENGINES = (
         is_default=True,
         vocabularies=tuple(VOCABULARIES),
     ),
+    _brought("skey", KEY, "The key of the whole by a self-supervised network.", "MIT", SKEY),
     _madmom(KEY, "The key of the whole by a convolutional network.", 0.06),
 )
 """By capability, the default first. More come with the engines themselves."""
@@ -235,13 +267,27 @@ LIBRARIAN = Engine(
 )
 
 
-def choose(capability: str, name: str, commercial_only: bool = False) -> Engine:
+def known(weights_directory: str = "") -> tuple[Engine, ...]:
+    """Every engine, present where its weights are in this directory and torch is installed."""
+    return tuple(_with_weights(engine, weights_directory) for engine in ENGINES)
+
+
+def _with_weights(engine: Engine, directory: str) -> Engine:
+    path = engine.file.path(directory) if engine.file else ""
+    if not path or importlib.util.find_spec("torch") is None:
+        return engine
+    return replace(engine, path=path, is_present=True)
+
+
+def choose(
+    capability: str, name: str, commercial_only: bool = False, weights_directory: str = ""
+) -> Engine:
     """The engine of this name, able to work; the default for an empty name and `auto`.
 
     Raises `EngineUnknown`, `EngineNoncommercial` and `EngineUnavailable`: no engine ever stands in
     for another that was asked for by name.
     """
-    able = [engine for engine in ENGINES if engine.capability == capability]
+    able = [engine for engine in known(weights_directory) if engine.capability == capability]
     for engine in able:
         if engine.name == name or (name in ("", AUTO) and engine.is_default):
             if commercial_only and not engine.allows_commercial_use:

@@ -82,6 +82,7 @@ def explained(steps: Array, tuning_cents: float, most: float) -> tuple[Array, fl
     return _taken_apart(whitened), most
 
 
+@cache
 def log_frequency() -> Array:
     """From bins to steps of a third of a semitone: `(bins, steps)`, each step of weight 1."""
     places = np.arange(-_MARGIN, _STEP_COUNT + _MARGIN)

@@ -38,6 +38,11 @@ class Settings(ServerSettings):
         minimum=1,
         maximum=86_400,
     )
+    weights_directory: str = setting(
+        "",
+        help="Where published weights lie that engines need, by their published file names."
+        " Empty: nowhere.",
+    )
     answer_keep_seconds: float = setting(
         604_800.0,
         help="How long an answer is kept, so that asking again costs nothing.",

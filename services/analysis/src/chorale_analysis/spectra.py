@@ -1,5 +1,7 @@
 """Magnitude spectra of sound that comes in blocks."""
 
+from functools import cache
+
 import numpy as np
 import numpy.typing as npt
 from scipy import fft  # five times as fast as numpy.fft on rows of float32
@@ -56,6 +58,7 @@ class Windows:
         return found
 
 
+@cache
 def mel_bands(window: int, count: int, low_hertz: float, high_hertz: float) -> Array:
     """Triangles, evenly spaced in mel, each of weight 1: `(window // 2 + 1, count)`."""
     edges = _hertz(np.linspace(_mel(low_hertz), _mel(high_hertz), count + 2))

@@ -1,6 +1,7 @@
 """Several things listened for at once: what they share is heard once."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Protocol
 
 from chorale_analysis import chord_editing, chord_orders
@@ -78,7 +79,12 @@ class Ears:
 class Company:
     """Ears of every maker that something is wished of."""
 
-    def __init__(self, wishes: Mapping[str, Settings], makers: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        wishes: Mapping[str, Settings],
+        makers: Mapping[str, str],
+        weights: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self._wishes = dict(wishes)
         ours = {name: wish for name, wish in wishes.items() if makers[name] == OURS}
         theirs = {name: wish for name, wish in wishes.items() if makers[name] == MADMOM}
@@ -96,6 +102,12 @@ class Company:
             from chorale_analysis.madmom_ears import MadmomEars
 
             self.listeners.append(MadmomEars(theirs))
+        for maker, path in weights.items():
+            published = {name: wish for name, wish in wishes.items() if makers[name] == maker}
+            if published:
+                from chorale_analysis.published_ears import PublishedEars
+
+                self.listeners.append(PublishedEars(published, path))
 
     def find(self, duration_seconds: float) -> dict[str, Finding]:
         """All that was wished for; chords stand in the key and on the beats that were found."""

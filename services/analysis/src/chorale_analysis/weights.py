@@ -1,6 +1,7 @@
 """Published weights as files: found by name, checked by digest, read without running anything."""
 
 import hashlib
+import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +64,8 @@ def _loaded(path: str, name: str) -> Any:
     import numpy as np
     import torch
 
-    scalar: Any = (np._core.multiarray.scalar, "numpy.core.multiarray.scalar")
+    multiarray: Any = importlib.import_module("numpy._core.multiarray")
+    scalar: Any = (multiarray.scalar, "numpy.core.multiarray.scalar")
     numbers: list[Any] = [scalar, np.dtype, np.dtypes.Float64DType, np.dtypes.Float32DType]
     try:
         with torch.serialization.safe_globals(numbers):
@@ -86,3 +88,15 @@ def fill(module: "torch.nn.Module", weights: Mapping[str, "torch.Tensor"], name:
             raise WeightsRefused(name, f"{key} holds NaN or infinity")
     module.load_state_dict(dict(weights), strict=True)
     module.eval()
+
+
+BEATNET = Weights(
+    "beatnet_model_1_weights.pt",
+    "https://github.com/mjhydri/BeatNet (src/BeatNet/models)",
+    "619091bc317ca3e83b45591d46f6de3d5a41588bcb39fe9fe7be30cffa6aca84",
+)
+SKEY = Weights(
+    "skey.pt",
+    "https://github.com/deezer/skey (skey/models)",
+    "78dfd0ad4fa9434bf7cec70a25934b7c575bda9c80e994700140770ad3a5ead4",
+)

@@ -1,11 +1,13 @@
 """Music off the event loop: what runs in the process pool."""
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
 from chorale_audio.source import Source
 
 from chorale_analysis.dynamics import Dynamics, DynamicsSettings
+from chorale_analysis.engine_trials import Outcome, Trial
 from chorale_analysis.listening import SILENCE_DBFS, Silent
 from chorale_analysis.structure import LEAST_VARIETY, NotDistinctive, Place
 from chorale_analysis.wishes import Finding, Settings
@@ -46,13 +48,17 @@ def listen(
     source: Source,
     wishes: Mapping[str, Settings],
     makers: Mapping[str, str],
+    weights: Mapping[str, str] = MappingProxyType({}),
     *,
     progress: Progress,
 ) -> dict[str, Finding]:
-    """Reads the source from object storage and finds all that is wished for, each by its maker."""
+    """Reads the source from object storage and finds all that is wished for, each by its maker.
+
+    `weights` says where the file of a maker is that needs one.
+    """
     from chorale_analysis.together import Company
 
-    company = Company(wishes, makers)
+    company = Company(wishes, makers, weights)
     _listen(source, company.listeners, progress)
     progress("deciding", _READ_SHARE)
     return company.find(source.duration_seconds)
@@ -96,6 +102,17 @@ def locate(snippet: Source, song: Source, *, progress: Progress) -> Place:
     _listen(song, ears[1:], progress)
     progress("deciding", _READ_SHARE)
     return found(ears[0].find(), ears[1].find())
+
+
+def attempt(trials: Sequence[Trial], *, progress: Progress) -> list[Outcome]:
+    """Tries engines on sounds of known truth, one after another."""
+    from chorale_analysis import examples
+
+    outcomes: list[Outcome] = []
+    for trial in trials:
+        progress("testing", len(outcomes) / len(trials))
+        outcomes.append(examples.run(trial))
+    return outcomes
 
 
 def _listen(source: Source, listeners: Sequence[Listener], progress: Progress) -> None:

@@ -67,12 +67,14 @@ def bands() -> Array:
     nearer_below = centres - hertz[above - 1] < hertz[above] - centres
     bins = np.unique(above - nearer_below)
     filters = np.zeros((_BINS, len(bins) - 2), np.float32)
-    for band, (start, centre, stop) in enumerate(zip(bins, bins[1:], bins[2:], strict=False)):
+    for band, start in enumerate(bins[:-2]):
+        centre, stop = bins[band + 1 : band + 3]
         if stop - start < 2:
             centre, stop = start, start + 1
         filters[start:centre, band] = np.linspace(0.0, 1.0, centre - start, endpoint=False)
         filters[centre:stop, band] = np.linspace(1.0, 0.0, stop - centre, endpoint=False)
-    return filters / filters.sum(axis=0)
+    weighted: Array = filters / filters.sum(axis=0)
+    return weighted
 
 
 def activations(network: BeatNet, sound: Array) -> npt.NDArray[np.float64]:

@@ -71,7 +71,8 @@ class _Block(nn.Module):
         found = self.dwconv(heard)
         found = functional.layer_norm(found, found.shape[1:]).permute(0, 2, 3, 1)
         found = self.gamma * self.pwconv2(functional.gelu(self.pwconv1(found)))
-        return heard + found.permute(0, 3, 1, 2)
+        added: torch.Tensor = heard + found.permute(0, 3, 1, 2)
+        return added
 
 
 class _Halving(nn.Module):
@@ -82,7 +83,8 @@ class _Halving(nn.Module):
         self.conv = nn.Conv2d(wide, width, (1, 2), stride=(1, 2))
 
     def forward(self, heard: torch.Tensor) -> torch.Tensor:
-        return functional.gelu(self.conv(functional.layer_norm(heard, heard.shape[1:])))
+        halved: torch.Tensor = self.conv(functional.layer_norm(heard, heard.shape[1:]))
+        return functional.gelu(halved)
 
 
 class _ChromaNet(nn.Module):
@@ -103,7 +105,8 @@ class _ChromaNet(nn.Module):
         pairs = zip(self.time_downsampling_blocks, self.convnext_blocks, strict=True)
         for halving, block in pairs:
             heard = block(halving(heard))
-        folded = heard.unflatten(2, (-1, 12)).mean(dim=(2, 4))[..., None]
+        octaves = heard.reshape(1, heard.shape[1], -1, 12, heard.shape[3])
+        folded = octaves.mean(dim=(2, 4))[..., None]
         logits: torch.Tensor = self.batch_norm(self.classifier(folded)).flatten(1)
         return logits
 

@@ -37,7 +37,9 @@ async def asked(listening: Listening, request: timeline_pb2.AnalyzeRequest) -> l
         if name not in KINDS:
             raise engines.EngineUnknown(engine_name or engines.AUTO, name, "none")
         kind = KINDS[name]
-        engine = engines.choose(kind.capability, engine_name, request.commercial_only)
+        engine = engines.choose(
+            kind.capability, engine_name, request.commercial_only, listening.weights_directory
+        )
         settings = kind.settings(getattr(request, kind.field), engine)
         listening.require_length(source, engine, kind)
         found.append(Asked(kind, engine, engine_name, source, settings))

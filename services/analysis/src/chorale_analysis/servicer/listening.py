@@ -49,13 +49,22 @@ class Asked:
 class Listening:
     """Checks requests, and answers them from what was heard before or by listening."""
 
-    def __init__(self, reader: AudioReader, answers: Answers, listen_seconds_max: float) -> None:
+    def __init__(
+        self,
+        reader: AudioReader,
+        answers: Answers,
+        listen_seconds_max: float,
+        weights_directory: str = "",
+    ) -> None:
         self._reader, self._answers = reader, answers
         self._listen_seconds_max = listen_seconds_max
+        self.weights_directory = weights_directory
 
     async def asked(self, kind: Kind, request: Any) -> Asked:
         """What a request for one kind will need."""
-        engine = engines.choose(kind.capability, request.engine, request.commercial_only)
+        engine = engines.choose(
+            kind.capability, request.engine, request.commercial_only, self.weights_directory
+        )
         settings = kind.settings(request.settings, engine)
         source = await self.source(request)
         self.require_length(source, engine, kind)
@@ -97,8 +106,9 @@ class Listening:
         if left:
             wishes = {one.kind.capability: one.settings for one in left}
             makers = {one.kind.capability: one.engine.name for one in left}
+            weights = {one.engine.name: one.engine.path for one in left if one.engine.path}
             started = time.monotonic()
-            heard = await job.run(worker.listen, left[0].source, wishes, makers)
+            heard = await job.run(worker.listen, left[0].source, wishes, makers, weights)
             seconds = time.monotonic() - started
             for one in left:
                 answer = _answer(one, heard[one.kind.capability], seconds)

@@ -66,7 +66,9 @@ class Locating:
     async def _described(self, audio: str) -> ingest_audio_pb2.Audio:
         request = ingest_audio_pb2.GetAudioRequest(name=audio)
         try:
-            return (await self._ingest.GetAudio(request, timeout=_ASK_SECONDS)).audio
+            answer: Any = await self._ingest.GetAudio(request, timeout=_ASK_SECONDS)
+            found: ingest_audio_pb2.Audio = answer.audio
+            return found
         except grpc.aio.AioRpcError as error:
             raise_typed(error, audio)
 

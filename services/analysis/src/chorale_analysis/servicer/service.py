@@ -20,7 +20,7 @@ from google.longrunning import operations_pb2
 from google.protobuf.message import Message
 
 from chorale_analysis import engines, messages
-from chorale_analysis.servicer import analyzing, dynamics_calls, locate_calls
+from chorale_analysis.servicer import analyzing, dynamics_calls, locate_calls, testing
 from chorale_analysis.servicer.analyzing import ANALYZE
 from chorale_analysis.servicer.done import done
 from chorale_analysis.servicer.dynamics_calls import DynamicsCalls
@@ -32,6 +32,7 @@ from chorale_analysis.servicer.live_rooms import LiveRooms
 from chorale_analysis.servicer.locate_calls import LocateCalls, Locating
 from chorale_analysis.servicer.lyrics_calls import LyricsCalls, LyricsDesk
 from chorale_analysis.servicer.picture_calls import PictureCalls
+from chorale_analysis.servicer.testing import TestingCalls
 
 
 class AnalysisServicer(
@@ -40,6 +41,7 @@ class AnalysisServicer(
     LyricsCalls,
     DynamicsCalls,
     LocateCalls,
+    TestingCalls,
     analysis_service_pb2_grpc.AnalysisServiceServicer,
 ):
     """Answers AnalysisService. Holds no music and no state of its own."""
@@ -63,7 +65,11 @@ class AnalysisServicer(
         self, request: engines_pb2.ListEnginesRequest, _: Context
     ) -> engines_pb2.ListEnginesResponse:
         """Lists the engines of this service."""
-        found = [e for e in engines.ENGINES if request.capability in ("", e.capability)]
+        found = [
+            e
+            for e in engines.known(self._listening.weights_directory)
+            if request.capability in ("", e.capability)
+        ]
         part = page(found, request.page_size, request.page_token, request.capability)
         return engines_pb2.ListEnginesResponse(
             engines=[messages.engine(engine) for engine in part.items],
@@ -127,6 +133,7 @@ class AnalysisWorks:
         works = [self.of(kind, queue, timeout_seconds) for kind in KINDS.values()]
         works.append(analyzing.work(self._listening, queue, timeout_seconds))
         works.append(dynamics_calls.work(self._listening, queue, timeout_seconds))
+        works.append(testing.work(self._listening, queue, timeout_seconds))
         works.append(locate_calls.work(self._locating, queue, timeout_seconds))
         return {work.method: work for work in works}
 

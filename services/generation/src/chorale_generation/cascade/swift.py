@@ -60,7 +60,7 @@ class _Widening(nn.Module):
         super().__init__()
         weight, bias = _folded(layer.convtr.convtr)  # (in, out, 2 strides)
         self.stride, self.channels = weight.shape[2] // 2, weight.shape[1]
-        now, before = weight.split(self.stride, dim=2)
+        now, before = torch.split(weight, self.stride, dim=2)
         self.now, self.before = (
             each.permute(1, 2, 0).reshape(-1, each.shape[0]).contiguous() for each in (now, before)
         )
@@ -91,8 +91,10 @@ def _chain(layers: Iterable[nn.Module]) -> nn.Sequential:
 
 
 def _swift(layers: Iterable[nn.Module]) -> Iterator[nn.Module]:
-    for layer in layers:
+    for number, layer in enumerate(layers):
         match type(layer).__name__:
+            case "ELU" if number:  # the first is given what others read too
+                yield nn.ELU(inplace=True)
             case "SEANetResnetBlock":
                 yield _Residual(layer)
             case "SConvTranspose1d":

@@ -54,7 +54,7 @@ class CascadeLesson:
         if start.base is None:
             self.model = network.Cascade(network.Shape(stage_count=start.stage_count))
             self.model.mean.copy_(learning[:, :2].mean((0, 1, 3)))
-            self.model.deviation.copy_(learning[:, :2].std((0, 1, 3)).clamp_min(1e-3))
+            self.model.deviation.copy_(learning[:, :2].std((0, 1, 3)).clamp_min(1e-6))
         else:
             self.model = loaded_cascade(start.base)
         self.model = self.model.to(device())

@@ -5,7 +5,6 @@ that is killed after any lap and goes on elsewhere makes the same model, bit for
 """
 
 import math
-import os
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -188,4 +187,4 @@ def _save(
         "standing": asdict(standing),
     }
     torch.save(state, f"{path}.new")
-    os.replace(f"{path}.new", path)
+    Path(f"{path}.new").replace(path)
