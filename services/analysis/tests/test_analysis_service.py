@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import signals
 from analysis_calls import asking, ended, reason, refused, unpacked
-from chorale.analysis.v1 import beats_pb2, engines_pb2, harmony_pb2
+from chorale.analysis.v1 import beats_pb2, engines_pb2, harmony_pb2, notes_pb2
 from chorale.audio.v1 import audio_pb2
 from standing_ingest import Ingest
 
@@ -217,7 +217,6 @@ async def test_engines_are_listed(analysis: Any) -> None:
 
 async def test_what_is_not_built_says_so(analysis: Any) -> None:
     """Calls of the contract that this build does not serve: NOT_SERVED."""
-    code, info = await refused(
-        analysis.TestEngine(engines_pb2.TestEngineRequest(request_id=str(uuid.uuid4())))
-    )
+    request = notes_pb2.TrackPitchRequest(audio=f"audio/{'0' * 64}", request_id=str(uuid.uuid4()))
+    code, info = await refused(analysis.TrackPitch(request))
     assert (code, info.reason) == ("UNIMPLEMENTED", "NOT_SERVED")
