@@ -9,6 +9,10 @@ from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
+# A signal that comes just before a thread begins to wait does not end the waiting: Python hears
+# of it when the thread wakes.
+_AWAKE_SECONDS = 0.5
+
 
 class Background:
     """One daemon thread with one event loop, started at once, ended by `close` or at exit.
@@ -85,7 +89,8 @@ class _Job(Generic[T]):
 
     def result(self) -> T:
         """What it returned or raised, once it has. In the caller's thread."""
-        self._over.acquire()
+        while not self._over.acquire(timeout=_AWAKE_SECONDS):
+            pass
         if self._error is not None:
             raise self._error
         return self._value

@@ -2,7 +2,11 @@
 
 import asyncio
 import itertools
+import os
+import signal
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -217,3 +221,49 @@ async def _slowly(sound: signals.Signal) -> AsyncIterator[Any]:
     for request in _requests(sound, 4410):
         yield request
         await asyncio.sleep(0)
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_messages_have_an_order(analysis: Any) -> None:
+    """Frames before the config are refused, and a second config."""
+    config, frames = _requests(np.zeros((100, 1), np.float32), 100)
+    for requests in ([frames], [config, config]):
+        _, info = await refused(_answers(analysis, iter(requests)))
+        assert info.reason == "STREAM_OUT_OF_ORDER"
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_a_stream_whose_listener_is_killed_is_told(
+    analysis: Any, song: signals.Signal
+) -> None:
+    """What it had heard is gone: UNAVAILABLE. The next stream is listened to."""
+    listened = asyncio.Event()
+
+    async def requests() -> AsyncIterator[Any]:
+        for request in _requests(song, 11025):
+            yield request
+            if request.WhichOneof("message") == "frames":
+                await listened.wait()
+
+    async def answers() -> None:
+        async for _ in analysis.StreamAnalysis(requests()):
+            if not listened.is_set():
+                for process in _workers():
+                    os.kill(process, signal.SIGKILL)
+                listened.set()
+
+    code, info = await refused(answers())
+    assert (code, info.reason) == ("UNAVAILABLE", "DEPENDENCY_UNAVAILABLE")
+    assert (await _answers(analysis, _requests(song[:44100], 11025)))[-1].is_final
+
+
+def _workers() -> list[int]:
+    """The worker processes of the service in this process."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            with suppress(OSError):  # it has ended meanwhile
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                if parent == os.getpid() and b"processes_child" in (entry / "cmdline").read_bytes():
+                    found.append(int(entry.name))
+    return found
