@@ -52,29 +52,35 @@ def _entry(**said: Any) -> dict[str, Any]:
 NAN, ONE = struct.pack("<f", float("nan")), struct.pack("<f", 1.0)
 
 
+HOSTILE = [
+    (saved({"a": Payload()}), "pickle"),
+    (pickle.dumps(Payload()), "pickle"),
+    (saved({"a": torch.tensor([float("inf")])}), "not finite"),
+    (saved([torch.zeros(1)]), "format"),
+    (saved({"a": "text"}), "format"),
+    (saved({"a": torch.zeros(1).expand(1 << 30)}), "size"),
+    (_zip_bomb(), "size"),
+    (b"PK\x03\x04 and nothing more", "format"),
+    (b"", "format"),
+    (safetensors(_entry(), NAN), "not finite"),
+    (safetensors(_entry(shape=[2]), ONE), "offsets"),
+    (safetensors(_entry(data_offsets=[0, 1 << 40]), ONE), "header"),
+    (safetensors(_entry(data_offsets=[4, 8]), ONE + ONE), "offsets"),
+    (safetensors(_entry(), ONE + b"more"), "offsets"),
+    (safetensors(_entry(dtype="C64"), ONE), "dtype"),
+    (safetensors(_entry(shape=[-1]), ONE), "shapes"),
+    (safetensors({"a": 3}), "header"),
+    (struct.pack("<Q", 1 << 40) + b"{}      ", "header"),
+    (struct.pack("<Q", 2) + b"{[", "header"),
+]
+
+
+# Numbered, because an archive holds the time at which it was written, and every process of
+# a parallel run must collect the same names.
 @pytest.mark.parametrize(
     ("data", "fault"),
-    [
-        (saved({"a": Payload()}), "pickle"),
-        (pickle.dumps(Payload()), "pickle"),
-        (saved({"a": torch.tensor([float("inf")])}), "not finite"),
-        (saved([torch.zeros(1)]), "format"),
-        (saved({"a": "text"}), "format"),
-        (saved({"a": torch.zeros(1).expand(1 << 30)}), "size"),
-        (_zip_bomb(), "size"),
-        (b"PK\x03\x04 and nothing more", "format"),
-        (b"", "format"),
-        (safetensors(_entry(), NAN), "not finite"),
-        (safetensors(_entry(shape=[2]), ONE), "offsets"),
-        (safetensors(_entry(data_offsets=[0, 1 << 40]), ONE), "header"),
-        (safetensors(_entry(data_offsets=[4, 8]), ONE + ONE), "offsets"),
-        (safetensors(_entry(), ONE + b"more"), "offsets"),
-        (safetensors(_entry(dtype="C64"), ONE), "dtype"),
-        (safetensors(_entry(shape=[-1]), ONE), "shapes"),
-        (safetensors({"a": 3}), "header"),
-        (struct.pack("<Q", 1 << 40) + b"{}      ", "header"),
-        (struct.pack("<Q", 2) + b"{[", "header"),
-    ],
+    HOSTILE,
+    ids=[f"{number}-{fault}" for number, (_, fault) in enumerate(HOSTILE)],
 )
 def test_hostile_files_are_refused_with_a_reason(tmp_path: Path, data: bytes, fault: str) -> None:
     """Nothing in a file runs, and every refusal says what is wrong."""
