@@ -21,7 +21,7 @@ ABSENT = {name for name in SERVICES if importlib.util.find_spec(f"chorale_{name}
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--fuzz-count`: how many random requests each RPC gets; `--kill-stride`: see below."""
     parser.addoption("--fuzz-count", type=int, default=200)
-    parser.addoption("--kill-stride", type=int, default=5)
+    parser.addoption("--kill-stride", type=int, default=9)
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:

@@ -91,15 +91,20 @@ class _Line:
     def forth(self) -> None:
         """Pass on what the service asks."""
         with suppress(OSError), self._client, self._server:
-            while piece := self._client.recv(PIECE_BYTES):
-                if self._is_answered:
-                    self._is_answered = False
-                    self._ends = self._wire.asked()
-                if self._ends and not self._ends.is_done:
-                    self._wire.trip()
-                    return
-                self._server.sendall(piece)
-            self._server.shutdown(socket.SHUT_WR)
+            try:
+                self._ask()
+            finally:  # closing alone tells nobody while the other thread still reads
+                self._server.shutdown(socket.SHUT_RDWR)
+
+    def _ask(self) -> None:
+        while piece := self._client.recv(PIECE_BYTES):
+            if self._is_answered:
+                self._is_answered = False
+                self._ends = self._wire.asked()
+            if self._ends and not self._ends.is_done:
+                self._wire.trip()
+                return
+            self._server.sendall(piece)
 
     def back(self) -> None:
         """Pass on what storage answers."""
