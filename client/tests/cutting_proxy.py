@@ -47,7 +47,7 @@ class CuttingProxy:
         there, back = await asyncio.open_connection("127.0.0.1", self._target_port)
         self._writers.append(back)
         life_bytes = self._random.randint(1, 2 * self._bytes_mean)
-        budget = [life_bytes if self.cuts_left > 0 else 1 << 62]
+        budget = [life_bytes]
         ways = [
             asyncio.create_task(self._pump(reader, back, budget)),
             asyncio.create_task(self._pump(there, writer, budget)),
@@ -65,11 +65,13 @@ class CuttingProxy:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, budget: list[int]
     ) -> None:
         while data := await reader.read(READ_BYTES):
-            passing = data[: budget[0]]
+            is_last = budget[0] <= len(data) and self.cuts_left > 0  # others may have had the rest
+            writer.write(data[: budget[0]] if is_last else data)
             budget[0] -= len(data)
-            writer.write(passing)
-            await writer.drain()
-            if budget[0] <= 0:
+            if is_last:
                 self.cuts_left -= 1
                 self.cuts_done += 1
+                budget[0] = 1 << 62  # a connection is cut once, not once each way
+            await writer.drain()
+            if is_last:
                 return

@@ -97,12 +97,15 @@ def test_an_upload_outlives_the_death_of_everything(outage_mesh: RunningMesh) ->
     song = _song(100, seed=3)
     stop_killing = threading.Event()
 
+    killed = []
+
     def kill_in_turn() -> None:
         draw = random.Random(4)
         for part in ("ingest", "S3", "PostgreSQL"):
             if stop_killing.wait(0.3 + draw.random()):
                 return
             _kill(outage_mesh, part)
+            killed.append(part)
             if stop_killing.wait(6):
                 return
 
@@ -110,7 +113,8 @@ def test_an_upload_outlives_the_death_of_everything(outage_mesh: RunningMesh) ->
         """A file on a slow disk, so that the upload lasts as long as the killing."""
 
         def read(self, size: int | None = -1, /) -> bytes:
-            time.sleep(0.3)
+            if killer.is_alive():
+                time.sleep(0.3)
             return super().read(size)
 
     killer = threading.Thread(target=kill_in_turn)
@@ -120,6 +124,7 @@ def test_an_upload_outlives_the_death_of_everything(outage_mesh: RunningMesh) ->
             audio = chorale.put(
                 Slow(song), size_bytes=len(song), file_name="song.wav", timeout_seconds=180
             )
+            assert killed == ["ingest", "S3", "PostgreSQL"], "The upload was over too early."
             assert audio.name == f"audio/{hashlib.sha256(song).hexdigest()}"
             _until_answered(lambda: chorale.info(audio))
             assert b"".join(chorale.read_bytes(audio)) == song
