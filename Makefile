@@ -30,8 +30,8 @@ test: check ## run every check and every test (what CI runs)
 	@echo "==> tests"
 	@$(BIN)/pytest -n $(JOBS) --dist loadgroup
 
-unit: $(READY) ## run the tests of one package: make unit PACKAGE=services/ingest
-	@$(BIN)/pytest $(PACKAGE)/tests
+unit: $(READY) ## run a package's tests that need no server: make unit PACKAGE=services/ingest
+	@$(BIN)/pytest -n $(JOBS) -m "not slow and not served" $(PACKAGE)/tests
 
 check: $(READY) ## format, lint, types, import contracts, protos, locks, docs: under a minute
 	@tools/check.sh

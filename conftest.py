@@ -1,10 +1,14 @@
 """Fixtures for every test of the mesh: a real PostgreSQL and a real S3 server, fresh per use."""
 
 import importlib.util
+import os
 import re
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+
+# The processes of a parallel run share the cores: BLAS with threads in each waits on itself.
+os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
 import chorale_runtime  # noqa: F401 - says how gRPC runs, before gRPC is imported
 import psycopg
@@ -16,11 +20,12 @@ from minio import Minio
 ROOT = Path(__file__).resolve().parent
 SERVICES = {folder.name for folder in (ROOT / "services").iterdir() if folder.is_dir()}
 ABSENT = {name for name in SERVICES if importlib.util.find_spec(f"chorale_{name}") is None}
+SERVERS = {"postgres", "object_server"}  # a test that needs one of them is no unit test
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--fuzz-count`: how many random requests each RPC gets; `--kill-stride`: see below."""
-    parser.addoption("--fuzz-count", type=int, default=200)
+    parser.addoption("--fuzz-count", type=int, default=100)
     parser.addoption("--kill-stride", type=int, default=9)
 
 
@@ -40,6 +45,8 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """One process runs the tests of a service: they share what they start."""
     for item in items:
+        if isinstance(item, pytest.Function) and SERVERS.intersection(item.fixturenames):
+            item.add_marker(pytest.mark.served)
         parts = item.path.relative_to(ROOT).parts
         if parts[0] == "services" and item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group("/".join(parts[:2])))
