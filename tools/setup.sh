@@ -69,4 +69,8 @@ if [ -n "$sources" ] && ! pip show $(sed -n 's/==.*//p' $(echo "$sources" | sed 
 fi
 say "compiling the contract and linking the packages"
 pip install --no-deps --no-build-isolation $packages
+say "compiling the kernels of the services, which numba keeps"
+for kernels in analysis.worker analysis.live.room mastering.worker; do
+  case " $SERVICES " in *" ${kernels%%.*} "*) .venv/bin/python -c "from chorale_$kernels import warm; warm()" ;; esac
+done
 say "ready: $(.venv/bin/python -c 'import sys; print(sys.prefix)')"

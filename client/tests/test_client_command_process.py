@@ -96,12 +96,15 @@ def test_ctrl_c_ends_it_with_130(small_mesh: SmallMesh, tmp_path: Path) -> None:
     small_mesh.ingest.chunk_seconds = 30
     wav = song(3, frame_count=1_000_000)
     name = run(small_mesh, tmp_path, "put", "-q", "-", stdin=wav).stdout.decode().strip()
+    # Tests that a shell runs in its background ignore Ctrl-C, and so would what they start.
+    ours = signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(
         [*CHORALE, "get", name, "-o", str(tmp_path / "out.wav")],
         env=environ(small_mesh, tmp_path),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     ) as process:
+        signal.signal(signal.SIGINT, ours)
         until = time.monotonic() + 20
         while not list(tmp_path.glob(".out.wav.*.part")) and time.monotonic() < until:
             time.sleep(0.05)

@@ -185,7 +185,8 @@ def _absent_routes(names: Sequence[str]) -> Iterator[Config]:
 
 def _pass(match: Config, name: str) -> Config:
     # No retries here: an upload would have to be kept whole to be sent again.
-    limit = {"grpc_timeout_header_max": "0s", "max_stream_duration": "0s"}
+    # Nor a deadline: the service and the caller have it, and Envoy's end of a stream is INTERNAL.
+    limit = {"max_stream_duration": "0s"}
     return {
         "match": match,
         "route": {"cluster": name, "timeout": "0s", "max_stream_duration": limit},

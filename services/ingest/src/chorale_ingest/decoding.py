@@ -224,7 +224,7 @@ class Decoding:
     def _block(self, frame: Any) -> Block:
         assert self._shape is not None  # there was a frame
         sample_format, channel_count, _ = self._shape
-        stored = samples.canonical(_interleaved(frame, channel_count), sample_format)
+        stored = samples.canonical(interleaved(frame, channel_count), sample_format)
         points = b"".join(self._overview.add(stored))
         self._check_samples()
         return Block(stored.tobytes(), points)
@@ -256,7 +256,7 @@ def opened(file: SeekableFile, found: str) -> Any:
         raise Undecodable(found, _reason(error)) from error
 
 
-def _interleaved(frame: Any, channel_count: int) -> Samples:
+def interleaved(frame: Any, channel_count: int) -> Samples:
     """View a frame as `(frames, channels)`, or copy it so where it has a plane per channel."""
     name = frame.format.name
     dtype = samples.DECODED_DTYPES[name.removesuffix("p")]
