@@ -114,3 +114,15 @@ def test_the_path_of_a_violation_leads_to_the_element() -> None:
     reading = reading_of(audio_pb2.UpdateAudioRequest)
     request = audio_pb2.UpdateAudioRequest(name=f"audio/{'0' * 64}", tags=["fine", "x" * 999])
     assert ("tags[1]", "string.max_len") in found(reading, request.SerializeToString())
+
+
+@pytest.mark.parametrize(
+    ("seconds", "nanos"), [(-1, 2147483647), (60, 1_000_000_000), (60, -1), (60, -2147483648)]
+)
+def test_a_duration_that_is_none_is_refused(seconds: int, nanos: int) -> None:
+    """Nanoseconds beyond a second, or of the other sign, are no duration."""
+    request = reading_pb2.SignUrlRequest(audio=f"audio/{'0' * 64}")
+    request.lifetime.seconds, request.lifetime.nanos = seconds, nanos
+    assert found(reading_of(request), request.SerializeToString()) == [
+        ("lifetime", "well_formed_time")
+    ]

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 # protovalidate copies a message whole before it looks at it: 3 us for a small one, 44 us for
 # 1 MiB. From here on, looking at the message without its payload is cheaper.
 _LARGE_BYTES = 64 * 1024
+_TIMES = frozenset({"google.protobuf.Duration", "google.protobuf.Timestamp"})
 
 _log = logging.getLogger(__name__)
 _validator = Validator()
@@ -36,6 +37,7 @@ class RequestType:
         self._name = descriptor.full_name
         self._parse = message_factory.GetMessageClass(descriptor).FromString
         self._payloads = _payload_limits(descriptor)
+        self._holds_times = _holds_times(descriptor, set())
 
     def read(self, raw: bytes) -> Message:
         """Parses and validates a request, or raises `RequestInvalid`."""
@@ -49,6 +51,10 @@ class RequestType:
             head = _without_payload(raw, self._payloads)
             if head is not None and not self._broken(self._parse(head)):
                 return message
+        if self._holds_times:
+            unreal = tuple(_unreal_times(message))
+            if unreal:
+                raise RequestInvalid(unreal)
         broken = self._broken(message)
         if broken:
             raise RequestInvalid(tuple(_said(violation) for violation in broken))
@@ -74,6 +80,32 @@ def compiles(descriptor: Descriptor) -> str:
     except EvaluationError:
         return ""
     return ""
+
+
+def _holds_times(descriptor: Descriptor, seen: set[str]) -> bool:
+    if descriptor.full_name in _TIMES:
+        return True
+    if descriptor.full_name in seen:
+        return False
+    seen.add(descriptor.full_name)
+    return any(
+        _holds_times(each.message_type, seen) for each in descriptor.fields if each.message_type
+    )
+
+
+def _unreal_times(message: Message, path: str = "") -> Iterator[FieldViolation]:
+    """Finds durations and times that are none: protovalidate takes `-1 s and 2147483647 ns`."""
+    for field, value in message.ListFields():
+        if field.message_type is None or field.message_type.GetOptions().map_entry:
+            continue
+        for each in value if field.is_repeated else (value,):
+            if each.DESCRIPTOR.full_name not in _TIMES:
+                yield from _unreal_times(each, f"{path}{field.name}.")
+                continue
+            try:
+                each.ToJsonString()
+            except ValueError as error:
+                yield FieldViolation(path + field.name, "well_formed_time", f"is no time: {error}")
 
 
 def _payload_limits(descriptor: Descriptor) -> Mapping[int, int]:
