@@ -9,14 +9,10 @@ was sent: what listening itself lies behind the sound is in it. Exits 1 when a g
 
 import argparse
 import asyncio
-import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,7 +25,7 @@ from chorale.audio.v1 import audio_pb2
 from bench.children import Child
 from bench.ratios import Bound, report
 from bench.sounds import RATE_HZ, music
-from bench.storage import storage
+from bench.storage import service, storage
 
 _BLOCK_SECONDS = 0.02
 _SETTLING_SECONDS = 5.0  # the first stream of a process waits for what listening needs
@@ -45,22 +41,6 @@ class Played:
     late_ms: list[float] = field(default_factory=list)
     behind_ms: float = 0.0  # how far the sender fell behind the clock at most
     last_seconds: float = 0.0  # from the last block to the last answer
-
-
-@contextmanager
-def analysis(folder: Path, environ: dict[str, str]) -> Iterator[Child]:
-    """Analysis in a process of its own, until the block ends."""
-    announce = folder / "announce.json"
-    plain = {key: value for key, value in os.environ.items() if not key.startswith("CHORALE_")}
-    told = {"CHORALE_LOG_LEVEL": "error", **environ, "CHORALE_ANNOUNCE_FILE": str(announce)}
-    process = subprocess.Popen([sys.executable, "-m", "chorale_analysis"], env={**plain, **told})
-    try:
-        while not announce.exists():
-            time.sleep(0.05)
-        yield Child(str(json.loads(announce.read_text())["address"]), process.pid)
-    finally:
-        process.terminate()
-        process.wait()
 
 
 async def play(stub: Any, sound: np.ndarray[Any, Any], delay_seconds: float) -> Played:
@@ -114,7 +94,8 @@ def main() -> int:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, storage(Path(name)) as pointed:
         told = {**pointed, "CHORALE_LIVE_PROCESSES": "2"}
-        with analysis(Path(name), told) as child:
+        with service("analysis", Path(name), told) as (address, pid):
+            child = Child(address, pid)
             played, cores = asyncio.run(measured(child, arguments.streams, arguments.seconds))
     late = np.array([one for noted in played for one in noted.late_ms])
     print(f"{len(played)} streams of {arguments.seconds:g} s, {len(late)} answers")

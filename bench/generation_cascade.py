@@ -20,6 +20,7 @@ import torch
 from chorale_generation.cascade import codec, making, network
 from chorale_generation.cascade.swift import swift
 
+from bench.children import in_turns
 from bench.ratios import Bound, Ratio, report
 
 ROUNDS, SECONDS = 4, 16.0
@@ -136,7 +137,7 @@ def _gpu() -> int:
 @torch.inference_mode()
 def _gpu_seconds(models: making.Models, size: int) -> float:
     """How long so many requests of 16 s take in one batch, from sound to sound."""
-    sound = torch.randn(2 * size, 1, 24000 * 16, device="cuda") * 0.1
+    sound = torch.randn(2 * size, 1, round(SECONDS * codec.RATE_HZ), device="cuda") * 0.1
     models.codec.set_target_bandwidth(6.0)
     torch.cuda.synchronize()
     begun = time.perf_counter()
@@ -150,13 +151,13 @@ def _gpu_seconds(models: making.Models, size: int) -> float:
 def _in_turns(
     ours: Callable[[], object], theirs: Callable[[], object]
 ) -> tuple[list[float], list[float]]:
-    taken: tuple[list[float], list[float]] = [], []
-    for _ in range(ROUNDS):
-        for kept, run in zip(taken, (ours, theirs), strict=True):
-            begun = time.thread_time()
-            run()
-            kept.append(time.thread_time() - begun)
-    return taken
+    runs = {"ours": ours, "theirs": theirs}
+    taken: dict[str, list[float]] = {name: [] for name in runs}
+    for name in in_turns(ROUNDS, tuple(runs)):
+        begun = time.thread_time()
+        runs[name]()
+        taken[name].append(time.thread_time() - begun)
+    return taken["ours"], taken["theirs"]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Ingest alone on storage of its own, for benchmarks that measure or trouble it."""
+"""Services, above all ingest, each alone on storage of its own, for benchmarks."""
 
 import json
 import os
@@ -57,17 +57,24 @@ def storage(folder: Path) -> Iterator[dict[str, str]]:
 
 
 @contextmanager
-def ingest(folder: Path, environ: dict[str, str]) -> Iterator[Ingest]:
-    """Ingest in a process of its own, until the block ends."""
+def service(name: str, folder: Path, environ: dict[str, str]) -> Iterator[tuple[str, int]]:
+    """A service in a process of its own, until the block ends: its address and process."""
     announce = folder / f"announce-{uuid.uuid4().hex}.json"
     plain = {key: value for key, value in os.environ.items() if not key.startswith("CHORALE_")}
     told = {"CHORALE_LOG_LEVEL": "error", **environ, "CHORALE_ANNOUNCE_FILE": str(announce)}
-    process = subprocess.Popen([sys.executable, "-m", "chorale_ingest"], env={**plain, **told})
+    process = subprocess.Popen([sys.executable, "-m", f"chorale_{name}"], env={**plain, **told})
     try:
-        yield Ingest(_serving(announce, process), process.pid)
+        yield _serving(name, announce, process), process.pid
     finally:
         process.terminate()
         process.wait()
+
+
+@contextmanager
+def ingest(folder: Path, environ: dict[str, str]) -> Iterator[Ingest]:
+    """Ingest, until the block ends."""
+    with service("ingest", folder, environ) as (address, pid):
+        yield Ingest(address, pid)
 
 
 @contextmanager
@@ -102,13 +109,13 @@ async def store(stub: Any, data: bytes, file_name: str = "", **call: Any) -> aud
     return audio
 
 
-def _serving(announce: Path, process: "subprocess.Popen[bytes]") -> str:
+def _serving(name: str, announce: Path, process: "subprocess.Popen[bytes]") -> str:
     while not announce.exists():
         if process.poll() is not None:
-            raise RuntimeError(f"ingest ended with {process.returncode} before it served")
+            raise RuntimeError(f"{name} ended with {process.returncode} before it served")
         time.sleep(0.05)
     address = str(json.loads(announce.read_text())["address"])
-    wanted = health_pb2.HealthCheckRequest(service="chorale.ingest.v1.IngestService")
+    wanted = health_pb2.HealthCheckRequest(service=f"chorale.{name}.v1.{name.title()}Service")
     with grpc.insecure_channel(address) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
         while stub.Check(wanted).status != health_pb2.HealthCheckResponse.SERVING:

@@ -47,14 +47,14 @@ class RequestType:
             raise RequestInvalid(
                 (FieldViolation("", "wire_format", f"the bytes are not a {self._name}."),)
             ) from None
-        if len(raw) >= _LARGE_BYTES and self._payloads:
-            head = _without_payload(raw, self._payloads)
-            if head is not None and not self._broken(self._parse(head)):
-                return message
         if self._holds_times:
             unreal = tuple(_unreal_times(message))
             if unreal:
                 raise RequestInvalid(unreal)
+        if len(raw) >= _LARGE_BYTES and self._payloads:
+            head = _without_payload(raw, self._payloads)
+            if head is not None and not self._broken(self._parse(head)):
+                return message
         broken = self._broken(message)
         if broken:
             raise RequestInvalid(tuple(_said(violation) for violation in broken))

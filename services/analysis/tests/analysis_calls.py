@@ -5,26 +5,10 @@ from typing import Any, TypeVar
 
 import grpc
 import pytest
-from chorale.operations.v1 import operations_service_pb2, operations_service_pb2_grpc
 from google.protobuf import message
 from google.rpc import error_details_pb2, status_pb2
 
-WAIT_SECONDS = 60
-
 M = TypeVar("M", bound=message.Message)
-
-
-async def ended(channel: grpc.aio.Channel, operation: Any) -> tuple[Any, list[str]]:
-    """Watches an operation to its end; returns it, done, and the stages it went through."""
-    stub = operations_service_pb2_grpc.OperationsServiceStub(channel)
-    request = operations_service_pb2.WatchOperationRequest(name=operation.name)
-    stages: list[str] = []
-    async for update in stub.WatchOperation(request, timeout=WAIT_SECONDS):
-        if update.HasField("operation"):
-            return update.operation, stages
-        if update.event.stage not in stages:
-            stages.append(update.event.stage)
-    raise AssertionError("the stream ended without the operation")
 
 
 def asking(kind: Any, audio: str, **fields: Any) -> Any:

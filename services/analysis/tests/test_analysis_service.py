@@ -7,9 +7,10 @@ import grpc
 import numpy as np
 import pytest
 import signals
-from analysis_calls import asking, ended, reason, refused, unpacked
+from analysis_calls import asking, reason, refused, unpacked
 from chorale.analysis.v1 import beats_pb2, engines_pb2, harmony_pb2, notes_pb2
 from chorale.audio.v1 import audio_pb2
+from operation_calls import ended
 from standing_ingest import Ingest
 
 # One service for all tests: starting it takes longer than any of them.

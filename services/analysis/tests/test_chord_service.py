@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 import signals
-from analysis_calls import asking, ended, reason, refused, unpacked
+from analysis_calls import asking, reason, refused, unpacked
 from chorale.analysis.v1 import beats_pb2, chords_pb2, harmony_pb2
+from operation_calls import ended
 from standing_ingest import Ingest
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

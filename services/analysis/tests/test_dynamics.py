@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 import signals
-from analysis_calls import asking, ended, refused, unpacked
+from analysis_calls import asking, refused, unpacked
 from chorale.analysis.v1 import dynamics_pb2
 from chorale.audio.v1 import audio_pb2
+from operation_calls import ended
 from standing_ingest import Ingest
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -4,10 +4,11 @@ import uuid
 from typing import Any
 
 import pytest
-from analysis_calls import ended, refused, unpacked
+from analysis_calls import refused, unpacked
 from chorale.analysis.v1 import engines_pb2
 from chorale_analysis.engine_trials import TRIALS
 from chorale_analysis.examples import EXAMPLES
+from operation_calls import ended
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -118,7 +118,7 @@ def test_nothing_is_made_up(sound: signals.Signal) -> None:
         assert all(c.label == "N" or c.confidence < 0.2 for c in found.chords)
 
 
-def test_music_at_8_khz_has_its_key(whole: tuple[Whole, Any]) -> None:
+def test_music_at_8_khz_has_its_key() -> None:
     """Half the band is enough for harmony."""
     found, _ = _heard(signals.cadence("C", "major", 2, 0.8, rate_hz=8000), 8000, 400)
     assert found.key is not None

@@ -6,11 +6,12 @@ import grpc
 import numpy as np
 import pytest
 import signals
-from analysis_calls import asking, ended, reason, refused, unpacked
+from analysis_calls import asking, reason, refused, unpacked
 from chorale.analysis.v1 import structure_pb2
 from chorale.audio.v1 import audio_pb2
 from chorale.ingest.v1 import audio_pb2 as ingest_audio_pb2
 from chorale.ingest.v1 import ingest_service_pb2_grpc
+from operation_calls import ended
 from standing_ingest import Ingest
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

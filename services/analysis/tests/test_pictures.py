@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import signals
-from analysis_calls import asking, ended, refused
+from analysis_calls import asking, refused
 from chorale.analysis.v1 import timeline_pb2
 from chorale.audio.v1 import audio_pb2
 from chorale.engines.v1 import engine_pb2
+from operation_calls import ended
 from standing_ingest import Ingest
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import signals
-from analysis_calls import asking, ended, reason, refused, unpacked
+from analysis_calls import asking, reason, refused, unpacked
 from chorale.analysis.v1 import structure_pb2
 from chorale_analysis.beats import track_beats
 from chorale_analysis.onsets import OnsetListener
@@ -15,6 +15,7 @@ from chorale_analysis.rhythm import RhythmSettings
 from chorale_analysis.segmentation import segment
 from chorale_analysis.spectra import RATE_HZ
 from chorale_analysis.structure import Form, StructureSettings
+from operation_calls import ended
 from signals import Signal
 from standing_ingest import Ingest
 

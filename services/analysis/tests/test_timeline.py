@@ -12,13 +12,14 @@ import mido  # type: ignore[import-untyped]
 import pytest
 import pytest_asyncio
 import signals
-from analysis_calls import asking, ended, reason, refused, unpacked
+from analysis_calls import asking, reason, refused, unpacked
 from chorale.analysis.v1 import beats_pb2, structure_pb2, timeline_pb2
 from chorale.operations.v1 import operations_service_pb2  # noqa: F401 - what operations tell
 from chorale_analysis.midi import TICKS, midi
 from chorale_analysis.musicxml import lead_sheet
 from chorale_analysis.sheet import BeatMark, Mark, Sheet
 from google.longrunning import operations_pb2, operations_pb2_grpc
+from operation_calls import ended
 from standing_ingest import Ingest
 
 FORMATS = timeline_pb2.TimelineFormat

@@ -5,10 +5,12 @@ import io
 import time
 import urllib.request
 import uuid
+from functools import partial
 from typing import Any
 
 import grpc
 import numpy as np
+import operation_calls
 import pytest
 import pytest_asyncio
 import signals
@@ -17,7 +19,6 @@ from chorale.audio.v1 import audio_pb2
 from chorale.generation.v1 import explain_pb2, outputs_pb2, tracks_pb2
 from chorale.ingest.v1 import audio_pb2 as catalogue_pb2
 from chorale.ingest.v1 import ingest_service_pb2_grpc
-from chorale.operations.v1 import operations_service_pb2, operations_service_pb2_grpc
 from google.longrunning import operations_pb2, operations_pb2_grpc
 from google.rpc import error_details_pb2, status_pb2
 from standing_ingest import Ingest
@@ -55,17 +56,7 @@ def asking(tracks: tuple[str, str], **fields: Any) -> tracks_pb2.GenerateFromTra
     return tracks_pb2.GenerateFromTracksRequest(**given)
 
 
-async def ended(channel: grpc.aio.Channel, operation: Any) -> tuple[Any, list[str]]:
-    """Watches an operation to its end; returns it, done, and the stages it went through."""
-    stub = operations_service_pb2_grpc.OperationsServiceStub(channel)
-    request = operations_service_pb2.WatchOperationRequest(name=operation.name)
-    stages: list[str] = []
-    async for update in stub.WatchOperation(request, timeout=WAIT_SECONDS):
-        if update.HasField("operation"):
-            return update.operation, stages
-        if update.event.stage not in stages:
-            stages.append(update.event.stage)
-    raise AssertionError("the stream ended without the operation")
+ended = partial(operation_calls.ended, wait_seconds=WAIT_SECONDS)
 
 
 def fetched(url: str) -> tuple[Any, Any]:

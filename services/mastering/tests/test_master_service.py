@@ -26,7 +26,7 @@ from chorale.operations.v1 import operations_service_pb2, operations_service_pb2
 from chorale_mastering.meter import Meter
 from google.longrunning import operations_pb2, operations_pb2_grpc
 from google.rpc import error_details_pb2, status_pb2
-from mastering_calls import WAIT_SECONDS, ended, finished
+from operation_calls import WAIT_SECONDS, ended, finished
 from standing_ingest import Ingest
 
 # One service for all tests: starting it takes longer than any of them.

@@ -10,7 +10,7 @@ import psutil
 import pytest
 from chorale.ingest.v1 import audio_pb2
 from chorale.mastering.v1 import master_pb2, outputs_pb2, settings_pb2, stages_pb2
-from mastering_calls import finished
+from operation_calls import finished
 
 LOCK = Path(__file__).parents[1] / "requirements.lock"
 _GPL = re.compile(r"(?<!L)(?<!Lesser )\bA?GPL|(?<!Lesser )General Public License")

@@ -13,7 +13,7 @@ from chorale.audio.v1 import audio_pb2
 from chorale.mastering.v1 import loudness_pb2, mastering_service_pb2
 from google.longrunning import operations_pb2, operations_pb2_grpc
 from google.rpc import error_details_pb2, status_pb2
-from mastering_calls import ended
+from operation_calls import ended
 from signals import Signal
 from standing_ingest import Ingest
 

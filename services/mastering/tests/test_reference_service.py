@@ -17,7 +17,7 @@ from chorale.mastering.v1 import (
     settings_pb2,
 )
 from google.rpc import error_details_pb2, status_pb2
-from mastering_calls import ended, finished
+from operation_calls import ended, finished
 from signals import Signal
 from standing_ingest import Ingest
 

@@ -8,15 +8,18 @@ algorithm, from chances of beats and of downbeats.
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from numba import njit
 
-_OBSERVED_SHARE = 16  # a beat is expected to sound during the first 1/16 of it
+from chorale_analysis.state_space import (
+    OBSERVED_SHARE,
+    Floats,
+    Integers,
+    loudest,
+    tempo_changes,
+)
+
 _TEMPI = 60
 _LEAST = 1e-6
-
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -43,32 +46,24 @@ def decode_bars(
     periods: Integers,
     beats_per_bar: int,
     transition_lambda: float,
-    tempo_prior: Floats,
 ) -> BarPath:
     """Finds the likeliest beats in bars of this length.
 
     `beats` and `downbeats` are chances in [0, 1] for every frame, of beats within the bar and of
-    those that begin it; `tempo_prior` the log likelihood of each period, taken once a beat.
+    those that begin it.
     """
-    neither = np.maximum(1.0 - beats - downbeats, _LEAST) / (_OBSERVED_SHARE - 1)
+    neither = np.maximum(1.0 - beats - downbeats, _LEAST) / (OBSERVED_SHARE - 1)
     seen = np.log(np.stack([np.maximum(beats, _LEAST), np.maximum(downbeats, _LEAST), neither]))
-    change = -transition_lambda * np.abs(periods[None, :] / periods[:, None] - 1.0)
-    change -= np.log(np.exp(change).sum(axis=1, keepdims=True))
-    tempo, place, score = _viterbi(
-        seen, periods, change + tempo_prior[None, :], beats_per_bar, tempo_prior
-    )
+    change = tempo_changes(periods, transition_lambda)
+    tempo, place, score = _viterbi(seen, periods, change, beats_per_bar)
     phase, within = place // periods[-1], place % periods[-1]
     starts = np.flatnonzero(within == 0)
-    louder = np.maximum(beats, downbeats)
-    frames = starts.copy()
-    for number, start in enumerate(starts):
-        end = start + -(-int(periods[tempo[start]]) // _OBSERVED_SHARE)
-        frames[number] = start + int(np.argmax(louder[start:end]))
+    frames = loudest(np.maximum(beats, downbeats), starts, periods[tempo[starts]])
     return BarPath(frames, phase[starts] + 1, score / len(beats))
 
 
 @njit(cache=True)
-def _viterbi(seen, periods, change, beats_per_bar, prior):  # type: ignore[no-untyped-def]
+def _viterbi(seen, periods, change, beats_per_bar):  # type: ignore[no-untyped-def]
     tempi, longest, count = len(periods), periods[-1], seen.shape[1]
     # Within a beat nothing is decided: a beat's states are a ring, and only its head moves.
     ring = np.zeros((beats_per_bar, tempi, longest))
@@ -77,7 +72,7 @@ def _viterbi(seen, periods, change, beats_per_bar, prior):  # type: ignore[no-un
     for beat in range(beats_per_bar):
         for tempo in range(tempi):
             for place in range(periods[tempo]):
-                ring[beat, tempo, place] = prior[tempo] - np.log(periods[tempo] * beats_per_bar)
+                ring[beat, tempo, place] = -np.log(periods[tempo] * beats_per_bar)
     sums = np.zeros(count + 1)
     for frame in range(count):
         sums[frame + 1] = sums[frame] + seen[2, frame]
@@ -99,7 +94,7 @@ def _viterbi(seen, periods, change, beats_per_bar, prior):  # type: ignore[no-un
                         best, source = score, other
                 came[frame, beat, tempo] = source
                 period = periods[tempo]
-                sounding = -(-period // 16)
+                sounding = -(-period // OBSERVED_SHARE)
                 # Scores are told less the sum of "neither" so far: only what sounds is added.
                 ring[beat, tempo, heads[tempo]] = best
                 for place in range(min(sounding, frame + 1)):

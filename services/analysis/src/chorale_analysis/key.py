@@ -36,6 +36,21 @@ _STEP_SECONDS = 1.0
 _CHANGE_COST = 4.0  # nats: a new key must explain the notes so much better
 
 
+def unmoved(by_key: Floats, duration_seconds: float) -> Tonality:
+    """One key for all of it, of the chances that a network gives each of the 24."""
+    order = [int(n) for n in np.argsort(-by_key)]
+    best = order[0]
+    kin = [n for n in order[1:] if relation(n, best) in ("relative", "parallel")]
+    told = sorted({*order[1:6], *kin}, key=order.index)
+    return Tonality(
+        KEYS[best],
+        float(by_key[best]),
+        tuple(Candidate(KEYS[n], float(by_key[n]), relation(n, best)) for n in told),
+        (Region(0.0, duration_seconds, KEYS[best], float(by_key[best])),),
+        0.0,
+    )
+
+
 def detect_key(chroma: Chroma, duration_seconds: float, settings: KeySettings) -> Tonality:
     """Finds the key of the whole and, if asked to, where it changes.
 

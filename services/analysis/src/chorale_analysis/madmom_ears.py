@@ -12,11 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from chorale_analysis import harte
+from chorale_analysis.beats import local_intervals
 from chorale_analysis.harmony import Alternative, Chord, ChordSettings, Harmony
+from chorale_analysis.key import unmoved
 from chorale_analysis.madmom_shims import RATE_HZ, madmom, quiet
 from chorale_analysis.rhythm import NO_RHYTHM, Beat, Meter, Rhythm, RhythmSettings, Tempo
 from chorale_analysis.spectra import Array
-from chorale_analysis.tonality import KEYS, Candidate, KeySettings, Region, Tonality, relation
+from chorale_analysis.tonality import KEYS, KeySettings, Tonality
 from chorale_analysis.wishes import Finding, Settings
 
 Floats = npt.NDArray[np.float64]
@@ -109,7 +111,7 @@ def rhythm_of(activations: Floats, duration_seconds: float, settings: RhythmSett
         bpm_confidence=clear,
         stability=float(np.clip(1.0 - intervals.std() / median, 0.0, 1.0)),
         candidates=tuple(_tempi(60.0 / median, clear)),
-        curve_bpm=tuple((60.0 / _around(intervals)).tolist()),
+        curve_bpm=tuple((60.0 / local_intervals(intervals)).tolist()),
         meters=tuple(
             Meter(
                 meters[place],
@@ -160,13 +162,6 @@ def _tempi(bpm: float, clear: float) -> list[Tempo]:
     return sorted([Tempo(bpm, clear), *others], key=lambda tempo: -tempo.probability)
 
 
-def _around(intervals: Floats) -> Floats:
-    padded = np.pad(intervals, 2, mode="edge")
-    medians = np.median(np.lib.stride_tricks.sliding_window_view(padded, 4), axis=1)
-    around: Floats = medians[: len(intervals) + 1]
-    return around
-
-
 def _chances(scores: list[float]) -> Floats:
     weights = np.exp(np.array(scores) - max(scores))
     chances: Floats = weights / weights.sum()
@@ -179,17 +174,7 @@ def key(signal: Any, duration_seconds: float) -> Tonality:
     places = [(pitch + 9) % 12 + 12 * mode for mode in (0, 1) for pitch in range(12)]
     by_key = np.zeros(24)
     by_key[places] = chances
-    order = [int(n) for n in np.argsort(-by_key)]
-    best = order[0]
-    kin = [n for n in order[1:] if relation(n, best) in ("relative", "parallel")]
-    told = sorted({*order[1:6], *kin}, key=order.index)
-    return Tonality(
-        KEYS[best],
-        float(by_key[best]),
-        tuple(Candidate(KEYS[n], float(by_key[n]), relation(n, best)) for n in told),
-        (Region(0.0, duration_seconds, KEYS[best], float(by_key[best])),),
-        0.0,
-    )
+    return unmoved(by_key, duration_seconds)
 
 
 def chords(signal: Any, duration_seconds: float, settings: ChordSettings) -> Harmony:

@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from chorale_analysis.bar_space import BarPath, Floats, decode_bars, tempi
+from chorale_analysis.bar_space import BarPath, decode_bars, tempi
+from chorale_analysis.beats import local_intervals
+from chorale_analysis.key import unmoved
 from chorale_analysis.rhythm import NO_RHYTHM, Beat, Meter, Rhythm, RhythmSettings, Tempo
 from chorale_analysis.spectra import RATE_HZ, Array
-from chorale_analysis.tonality import KEYS, Candidate, Region, Tonality, relation
+from chorale_analysis.state_space import Floats
+from chorale_analysis.tonality import Tonality
 from chorale_analysis.weights import BEATNET, SKEY, fill
 from chorale_analysis.wishes import Finding, Settings
 
@@ -20,7 +23,6 @@ if TYPE_CHECKING:
 _BARS = (2, 3, 4)
 _ACTIVE = 0.05  # activations below say nothing
 _LEAST_KEY_SECONDS = 8.0  # the network halves its frames seven times: shorter sound is repeated
-_TOLD = 6
 
 
 class PublishedEars:
@@ -96,8 +98,7 @@ def rhythm_of(
     scores = np.array([len(loud) / len(frames) * one.score for one in paths])
     chances = np.exp(scores - scores.max())
     chances /= chances.sum()
-    around = np.pad(intervals, 2, mode="edge")
-    local = np.median(np.lib.stride_tricks.sliding_window_view(around, 4), axis=1)
+    local = local_intervals(intervals)
     return Rhythm(
         beats=tuple(
             Beat(float(at), float(loud[frame] / loud.max()), float(loud[frame]), int(place))
@@ -122,7 +123,7 @@ def rhythm_of(
 def _path(
     heard: Floats, periods: "np.ndarray[tuple[int], np.dtype[np.int64]]", length: int, stiff: float
 ) -> BarPath:
-    return decode_bars(heard[:, 0], heard[:, 1], periods, length, stiff, np.zeros(len(periods)))
+    return decode_bars(heard[:, 0], heard[:, 1], periods, length, stiff)
 
 
 def _key(path: str, sound: Array, duration_seconds: float) -> Tonality:
@@ -130,14 +131,4 @@ def _key(path: str, sound: Array, duration_seconds: float) -> Tonality:
 
     least = int(_LEAST_KEY_SECONDS * RATE_HZ)
     by_key = chances(_skey(path), np.resize(sound, least) if len(sound) < least else sound)
-    order = [int(n) for n in np.argsort(-by_key)]
-    best = order[0]
-    kin = [n for n in order[1:] if relation(n, best) in ("relative", "parallel")]
-    told = sorted({*order[1:_TOLD], *kin}, key=order.index)
-    return Tonality(
-        KEYS[best],
-        float(by_key[best]),
-        tuple(Candidate(KEYS[n], float(by_key[n]), relation(n, best)) for n in told),
-        (Region(0.0, duration_seconds, KEYS[best], float(by_key[best])),),
-        0.0,
-    )
+    return unmoved(by_key, duration_seconds)

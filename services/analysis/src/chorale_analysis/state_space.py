@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-_OBSERVED_SHARE = 16  # a beat is expected to sound during the first 1/16 of it
+OBSERVED_SHARE = 16  # a beat is expected to sound during the first 1/16 of it
 _LEAST = 1e-3  # no activation says more than a thousand to one
 
 Floats = npt.NDArray[np.float64]
@@ -35,10 +35,8 @@ def decode(
     `tempo_prior` the log likelihood of each, taken once a beat.
     """
     likely = np.clip(activation, _LEAST, 1.0 - _LEAST)
-    on_beat, off_beat = np.log(likely), np.log((1.0 - likely) / (_OBSERVED_SHARE - 1))
-    ratio = periods[None, :] / periods[:, None]
-    change = -transition_lambda * np.abs(ratio - 1.0)
-    change -= np.log(np.exp(change).sum(axis=1, keepdims=True))
+    on_beat, off_beat = np.log(likely), np.log((1.0 - likely) / (OBSERVED_SHARE - 1))
+    change = tempo_changes(periods, transition_lambda)
     firsts = np.concatenate([[0], np.cumsum(periods)[:-1]])
     tempo, place = _viterbi(
         on_beat, off_beat, periods, firsts, change + tempo_prior[None, :], tempo_prior
@@ -47,11 +45,19 @@ def decode(
     return Path(loudest(activation, beats, periods[tempo[beats]]), periods[tempo[beats]])
 
 
+def tempo_changes(periods: Integers, transition_lambda: float) -> Floats:
+    """How likely each period is after each, as logarithms: rows are what was before."""
+    ratio = periods[None, :] / periods[:, None]
+    change: Floats = -transition_lambda * np.abs(ratio - 1.0)
+    change -= np.log(np.exp(change).sum(axis=1, keepdims=True))
+    return change
+
+
 def loudest(activation: Floats, beats: Integers, periods: Integers) -> Integers:
     """Moves each beat to the greatest activation within the part of it that should sound."""
     moved = beats.copy()
     for number, (beat, period) in enumerate(zip(beats, periods, strict=True)):
-        sounding = activation[beat : beat + -(-period // _OBSERVED_SHARE)]
+        sounding = activation[beat : beat + -(-period // OBSERVED_SHARE)]
         moved[number] = beat + int(np.argmax(sounding))
     return moved
 
@@ -74,7 +80,7 @@ def _viterbi(on_beat, off_beat, periods, firsts, change, prior):  # type: ignore
                     best, source = score, other
             came_from[hop, tempo] = source
             first, period = firsts[tempo], periods[tempo]
-            sounding = -(-period // _OBSERVED_SHARE)
+            sounding = -(-period // OBSERVED_SHARE)
             now[first] = best + on_beat[hop]
             for place in range(1, sounding):
                 now[first + place] = before[first + place - 1] + on_beat[hop]

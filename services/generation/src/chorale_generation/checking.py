@@ -8,12 +8,7 @@ from chorale_generation.checkpoints import NotTrained, Weights, read, require_sh
 _CASCADE_ENGINE = "encodec-cascade"
 
 
-def check(path: str, name: str, engine: str, model: str) -> None:
-    """Raises `CheckpointRefused` or `NotTrained`."""
-    checked(path, name, engine, model)
-
-
-def checked(path: str, name: str, engine: str, model: str) -> Weights:
+def check(path: str, name: str, engine: str, model: str) -> Weights:
     """The weights of a file that its engine can run; raises `CheckpointRefused` or `NotTrained`.
 
     Of engines that this build cannot run the shapes are not known; that there is no code in the

@@ -160,15 +160,13 @@ def prepare(source: Source, sample_rate_hz: int, seconds_max: float) -> Prepared
     return Prepared(data, len(sound))
 
 
-def gather(sources: list[Source], sample_rate_hz: int, path: str) -> int:
-    """Writes the sound of all sources one after another, as float32; how many frames."""
-    output, count = Output(sample_rate_hz=sample_rate_hz, channel_count=1), 0
+def gather(sources: list[Source], sample_rate_hz: int, path: str) -> None:
+    """Writes the sound of all sources one after another, as float32."""
+    output = Output(sample_rate_hz=sample_rate_hz, channel_count=1)
     with Path(path).open("wb") as file:
         for source in sources:
             sound = _read(source, 0.0, source.duration_seconds, output)
             file.write(sound.astype("<f4").tobytes())
-            count += len(sound)
-    return count
 
 
 def encode_pairs(

@@ -10,6 +10,7 @@ installs, and only this process, which serves nobody, ever loads it.
 import sys
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import chain
 from typing import Any, BinaryIO
 
 _BLOCK_FRAMES = 1 << 15
@@ -28,7 +29,7 @@ def through(
     encoder.open()
     decoder: Any = av.CodecContext.create("aac", "r")
     decoder.extradata = encoder.extradata
-    for frame in (*_frames(source, sample_rate_hz, layout), None):
+    for frame in chain(_frames(source, sample_rate_hz, layout), (None,)):
         for packet in encoder.encode(frame):
             _write(decoder.decode(packet), target)
     _write(decoder.decode(None), target)

@@ -13,7 +13,9 @@ from typing import IO
 import numpy as np
 import soundfile
 
+from chorale_mastering import files
 from chorale_mastering.block import Samples
+from chorale_mastering.brief import Format
 from chorale_mastering.encodings import require_codec
 from chorale_mastering.meter import Meter
 from chorale_mastering.plan import Codec, CodecCheck
@@ -58,7 +60,8 @@ def peak_after(
     through = _through_aac if check.codec is Codec.AAC else _through_libsndfile
     meter = Meter(rate, channel_count)
     with tempfile.TemporaryFile(dir=directory) as file:
-        for block in through(check.codec, sound, file, rate, channel_count, kbps):
+        coded = Format(rate, channel_count)
+        for block in through(CodecCheck(check.codec, kbps), sound, file, coded):
             meter.push(block)
     if not meter.frame_count:
         return -200.0
@@ -74,43 +77,34 @@ def compression_level(codec: Codec, kbps: int, channel_count: int) -> float:
 
 
 def _through_libsndfile(
-    codec: Codec,
-    sound: Iterable[Samples],
-    file: IO[bytes],
-    rate: int,
-    channel_count: int,
-    kbps: int,
+    check: CodecCheck, sound: Iterable[Samples], file: IO[bytes], coded: Format
 ) -> Iterator[Samples]:
-    container, subtype = ("MP3", "MPEG_LAYER_III") if codec is Codec.MP3 else ("OGG", "OPUS")
+    is_mp3 = check.codec is Codec.MP3
+    container, subtype = ("MP3", "MPEG_LAYER_III") if is_mp3 else ("OGG", "OPUS")
     with soundfile.SoundFile(
         file,
         "w",
-        rate,
-        channel_count,
+        coded.sample_rate_hz,
+        coded.channel_count,
         subtype,
         format=container,
-        compression_level=compression_level(codec, kbps, channel_count),
-        bitrate_mode="CONSTANT" if codec is Codec.MP3 else None,
+        compression_level=compression_level(check.codec, check.bitrate_kbps, coded.channel_count),
+        bitrate_mode="CONSTANT" if is_mp3 else None,
     ) as target:
         for block in sound:
             target.write(block)
     file.seek(0)
-    with soundfile.SoundFile(file) as source:
-        yield from source.blocks(_BLOCK_FRAMES, dtype="float32", always_2d=True)
+    yield from files.read(file)
 
 
 def _through_aac(
-    codec: Codec,
-    sound: Iterable[Samples],
-    file: IO[bytes],
-    rate: int,
-    channel_count: int,
-    kbps: int,
+    check: CodecCheck, sound: Iterable[Samples], file: IO[bytes], coded: Format
 ) -> Iterator[Samples]:
     command = [sys.executable, "-I", "-m", "chorale_mastering.aac"]
+    told = (coded.sample_rate_hz, coded.channel_count, check.bitrate_kbps)
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(  # noqa: S603  # this package's own
-            [*command, str(rate), str(channel_count), str(kbps)],
+            [*command, *map(str, told)],
             stdin=subprocess.PIPE,
             stdout=file,
             stderr=said,
@@ -129,8 +123,8 @@ def _through_aac(
         if process.returncode:
             said.seek(0)
             text = said.read().decode(errors="replace")
-            raise RuntimeError(f"The {codec.value} process ended with {process.returncode}: {text}")
+            raise RuntimeError(f"The AAC process ended with {process.returncode}: {text}")
     file.seek(0)
-    frame_bytes = 4 * channel_count
+    frame_bytes = 4 * coded.channel_count
     while data := file.read(_BLOCK_FRAMES * frame_bytes):
-        yield np.frombuffer(data, "<f4").reshape(-1, channel_count).astype(np.float32)
+        yield np.frombuffer(data, "<f4").reshape(-1, coded.channel_count).astype(np.float32)

@@ -31,7 +31,7 @@ class Writing:
     bits: int
     subtype: str = ""  # libsndfile's; WAV files are written without it
     level: float = 0.0  # how hard libsndfile compresses, in [0, 1]
-    is_constant: bool = False  # a bit rate
+    bitrate_mode: str | None = None  # libsndfile's
 
 
 WRITINGS = {
@@ -40,8 +40,8 @@ WRITINGS = {
     FileEncoding.WAV32: Writing("wav", 32),
     FileEncoding.WAV32F: Writing("wav", 0),
     FileEncoding.FLAC: Writing("flac", 24, "PCM_24", 5 / 8),
-    FileEncoding.MP3_320: Writing("mp3", 0, "MPEG_LAYER_III", 0.0, True),
-    FileEncoding.MP3_V0: Writing("mp3", 0, "MPEG_LAYER_III", 0.0),
+    FileEncoding.MP3_320: Writing("mp3", 0, "MPEG_LAYER_III", 0.0, "CONSTANT"),
+    FileEncoding.MP3_V0: Writing("mp3", 0, "MPEG_LAYER_III", 0.0, "VARIABLE"),
 }
 
 

@@ -1,6 +1,7 @@
 """A master as a file: how it is written, and read again."""
 
 from collections.abc import Iterable, Iterator
+from typing import IO
 
 import numpy as np
 import soundfile
@@ -25,9 +26,9 @@ def write(path: str, blocks: Iterable[Samples], made: Format, encoding: FileEnco
         _write_wave(path, blocks, made, writing)
 
 
-def read(path: str) -> Iterator[Samples]:
+def read(file: str | IO[bytes]) -> Iterator[Samples]:
     """Yields the frames of a file as float32 blocks `(frames, channels)`."""
-    with soundfile.SoundFile(path) as source:
+    with soundfile.SoundFile(file) as source:
         yield from source.blocks(_BLOCK_FRAMES, dtype="float32", always_2d=True)
 
 
@@ -53,7 +54,7 @@ def _write_encoded(path: str, blocks: Iterable[Samples], made: Format, writing: 
         writing.subtype,
         format=writing.suffix.upper(),
         compression_level=writing.level,
-        bitrate_mode=_bitrate_mode(writing),
+        bitrate_mode=writing.bitrate_mode,
     ) as target:
         for block in blocks:
             if not writing.bits:
@@ -61,9 +62,3 @@ def _write_encoded(path: str, blocks: Iterable[Samples], made: Format, writing: 
                 continue
             # libsndfile takes the upper bits of 32.
             target.write(wave.whole(block, writing.bits) << (32 - writing.bits))
-
-
-def _bitrate_mode(writing: Writing) -> str | None:
-    if writing.bits:
-        return None
-    return "CONSTANT" if writing.is_constant else "VARIABLE"

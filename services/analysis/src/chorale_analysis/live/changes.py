@@ -6,8 +6,9 @@ import numpy as np
 
 from chorale_analysis import chords, harte, onsets, tonality
 from chorale_analysis.chord_decoder import Cut
+from chorale_analysis.chroma import HOPS_PER_SECOND
 from chorale_analysis.harmony import MINIMUM_SECONDS, Chord, ChordSettings
-from chorale_analysis.live.notes import HOPS_PER_SECOND, Evidence, NoteListener
+from chorale_analysis.live.notes import Evidence, NoteListener
 from chorale_analysis.live.path import Path
 from chorale_analysis.onsets import Floats
 from chorale_analysis.spectra import Array

@@ -19,8 +19,6 @@ from chorale_analysis.pitches import Floats, explained, log_frequency
 from chorale_analysis.spectra import Array, Windows
 from chorale_analysis.tonality import KeySettings, Tonality
 
-__all__ = ["HOP", "HOPS_PER_SECOND", "WINDOW", "Evidence", "KeyListener", "NoteListener"]
-
 _RECENT_HOPS = round(chords.KEY_SECONDS * HOPS_PER_SECOND)
 _QUIETEST = 1e-5  # root power of a window of sound at -70 dBFS: below is no music
 _LOWEST_BIN = 15  # 40 Hz: a constant offset is no sound

@@ -7,9 +7,8 @@ came about during the last seconds, so that beats can be traced back from any mo
 import numpy as np
 from numba import njit
 
-from chorale_analysis.state_space import Floats, Integers
+from chorale_analysis.state_space import OBSERVED_SHARE, Floats, Integers, tempo_changes
 
-_OBSERVED_SHARE = 16
 _LEAST = 1e-3
 
 
@@ -20,10 +19,7 @@ class Pointer:
         self, periods: Integers, tempo_prior: Floats, transition_lambda: float, kept_hops: int
     ) -> None:
         self.periods, self._kept = periods, kept_hops
-        ratio = periods[None, :] / periods[:, None]
-        change = -transition_lambda * np.abs(ratio - 1.0)
-        change -= np.log(np.exp(change).sum(axis=1, keepdims=True))
-        self._change = change + tempo_prior[None, :]
+        self._change = tempo_changes(periods, transition_lambda) + tempo_prior[None, :]
         self._firsts = np.concatenate([[0], np.cumsum(periods)[:-1]])
         self._state = np.repeat(tempo_prior - np.log(periods), periods)
         self._next = np.empty_like(self._state)
@@ -40,7 +36,7 @@ class Pointer:
             self._filled = self._kept
         rows = self._came_from[self._filled : self._filled + len(activation)]
         likely = np.clip(activation, _LEAST, 1.0 - _LEAST)
-        on_beat, off_beat = np.log(likely), np.log((1.0 - likely) / (_OBSERVED_SHARE - 1))
+        on_beat, off_beat = np.log(likely), np.log((1.0 - likely) / (OBSERVED_SHARE - 1))
         self._state, self._next = _advance(
             on_beat,
             off_beat,
@@ -77,7 +73,7 @@ def _advance(  # type: ignore[no-untyped-def]
                     best, source = score, other
             came_from[hop, tempo] = source
             first, period = firsts[tempo], periods[tempo]
-            sounding = -(-period // _OBSERVED_SHARE)
+            sounding = -(-period // OBSERVED_SHARE)
             now[first] = best + on_beat[hop]
             most = max(most, now[first])
             for place in range(1, sounding):

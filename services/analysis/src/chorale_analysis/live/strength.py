@@ -19,9 +19,6 @@ _SCALE_HOPS = 3000.0  # how strong each kind is: the last 30 s
 # What each kind's deviation is taken to be before anything was heard, and for how many hops.
 _EARLY_DEVIATION, _EARLY_HOPS = 0.02, 50.0
 
-# How far what is told lies behind the sound: half the longer window, and half the smoothing.
-LATENCY_SECONDS = (_CHROMA_WINDOW / 2 + 2 * HOP) / 22050.0
-
 
 @dataclass(frozen=True)
 class Strength:

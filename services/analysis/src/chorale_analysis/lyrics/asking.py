@@ -8,7 +8,6 @@ from typing import Any
 import urllib3
 
 _ANSWER_BYTES_MAX = 4 << 20
-_DETAIL_MAX = 200
 _REFUSED = (400, 401, 403, 407, 451)
 _NOT_FOUND = 404
 
@@ -133,7 +132,7 @@ def _judged(status: int, data: bytes) -> str:
     if status == _NOT_FOUND:
         raise NotFound("no such song")
     if status in _REFUSED:
-        raise Refused(f"status {status}"[:_DETAIL_MAX])
+        raise Refused(f"status {status}")
     if status != 200:
         raise Failed(f"status {status}")
     return data.decode("utf-8", "replace")

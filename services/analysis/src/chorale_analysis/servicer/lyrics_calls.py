@@ -110,11 +110,6 @@ class LyricsDesk:
             return rest or [first]
         return [first] if only_preferred and preferred else [first, *rest]
 
-    @property
-    def alternatives(self) -> str:
-        """Who else could be asked."""
-        return ",".join(self._enabled)
-
     def remedy(self, name: str) -> str:
         """How a provider is set up."""
         if name not in self._providers:

@@ -235,7 +235,7 @@ async def new_segment(connection: Connection, shelf: int, level: int, count: int
 
 async def write_blocks(connection: Connection, segment: Segment, rows: Rows) -> None:
     """Writes sorted landmarks, whole blocks of them, those of common numbers apart."""
-    is_common = _is_common(rows, _APART_MIN, FRESH_MAX * FANOUT ** (segment.level - 1))
+    is_common = _is_common(rows, FRESH_MAX * FANOUT ** (segment.level - 1))
     statement = "COPY landmark_block (segment, block, data) FROM STDIN (FORMAT BINARY)"
     async with connection.cursor() as cursor, cursor.copy(statement) as copy:
         await copy.write(_COPY_BEGIN)
@@ -258,9 +258,9 @@ def _copied(segment: Segment, rows: Rows, offset: int) -> Iterator[bytes]:
         yield b"".join(parts)
 
 
-def _is_common(rows: Rows, least: int, recordings: int) -> npt.NDArray[np.bool_]:
+def _is_common(rows: Rows, recordings: int) -> npt.NDArray[np.bool_]:
     """Which of sorted landmarks have numbers that very many recordings of the segment have."""
-    most = max(least, recordings // _APART_SHARE)
+    most = max(_APART_MIN, recordings // _APART_SHARE)
     edges = np.flatnonzero(np.diff(rows["number"].astype(np.int64), prepend=-1, append=-1))
     counts = np.diff(edges)
     # Few numbers are told so often, and only of those it must be asked by how many recordings.

@@ -241,14 +241,16 @@ class Store:
 
     async def _try_delete(self, owner: str, name: uuid.UUID) -> bool | None:
         """Deletes, or says that there is none; None when it was laid elsewhere meanwhile."""
-        query = "SELECT * FROM recording WHERE owner = %s AND name = %s"
+        where = "FROM recording WHERE owner = %s AND name = %s"
         async with self._database.connection() as connection:
-            seen = await (await connection.execute(query, (owner, name))).fetchone()
+            found = await connection.execute(f"SELECT shelf {where}", (owner, name))
+            seen = await found.fetchone()
             if seen is None:
                 return False
             # Before its row: segments are made by those who hold the same lock.
             await self.landmarks.lock(connection, [seen["shelf"]])
-            row = await (await connection.execute(query, (owner, name))).fetchone()
+            found = await connection.execute(f"SELECT * {where}", (owner, name))
+            row = await found.fetchone()
             if row is None or row["shelf"] != seen["shelf"]:
                 return None
             await self.landmarks.remove(

@@ -13,7 +13,7 @@ from chorale_generation.cascade import codec, network
 from chorale_generation.cascade.asked import CascadeWishes, ModelPath
 from chorale_generation.cascade.finishing import Mono, matched, notched, soft_limited
 from chorale_generation.cascade.swift import swift
-from chorale_generation.checking import checked
+from chorale_generation.checking import check
 from chorale_generation.checkpoints import CheckpointRefused, Weights
 from chorale_generation.refusals import MemoryExhausted
 
@@ -67,7 +67,7 @@ def loaded_cascade(file: ModelPath) -> network.Cascade:
 def _weights(file: ModelPath) -> Weights:
     if _digest(file.path) != file.sha256:
         raise CheckpointRefused(file.name, "digest", "it is not the file that was registered")
-    return checked(file.path, file.name, "encodec-cascade", file.name)
+    return check(file.path, file.name, "encodec-cascade", file.name)
 
 
 def make(models: Models, one: Mono, other: Mono, wishes: CascadeWishes, tell: Tell) -> Made:

@@ -112,8 +112,7 @@ def _convolution(layer: Any) -> nn.Module:
     if convolution.out_channels == 1:
         return _Narrowing(layer)
     # Its padding depends on how long the sound is: the package's own, with the norm folded in.
-    with torch.no_grad():
-        weight, _ = _folded(convolution)
+    weight, _ = _folded(convolution)
     nn.utils.remove_weight_norm(convolution)
     convolution.weight = nn.Parameter(weight, requires_grad=False)
     layer_: nn.Module = layer

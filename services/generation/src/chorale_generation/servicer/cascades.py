@@ -16,11 +16,12 @@ from chorale_generation.servicer import keeping
 from chorale_generation.servicer.fetching import fetched, weights_of
 from chorale_generation.servicer.planning import Making
 from chorale_generation.servicer.rooms import room
+from chorale_generation.servicer.training_asked import CODEC
 from chorale_generation.store.models import Model, ModelNotFound, Store
 from chorale_generation.store.pieces import Pieces, Stream
 from chorale_generation.store.shelf import Shelf
 
-_CODEC, _CASCADE = "models/encodec-24khz", "models/cascade"
+_CASCADE = "models/cascade"
 
 
 class CascadeWorks:
@@ -36,7 +37,7 @@ class CascadeWorks:
         self, request: tracks_pb2.GenerateFromTracksRequest, engine: Engine
     ) -> tuple[Model, Model]:
         """The codec and the cascade of a request; raises `WeightsMissing`."""
-        codec = await self._found(request.cascade.codec or _CODEC, engine)
+        codec = await self._found(request.cascade.codec or CODEC, engine)
         return codec, await self._found(request.cascade.model or _CASCADE, engine)
 
     async def generate(

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from chorale_generation.servicer.cascades import CascadeWorks
 from chorale_generation.servicer.hearing import Hearing
 from chorale_generation.servicer.planning import MINIMUM_SECONDS, Making, Planner
 from chorale_generation.servicer.rooms import room
+from chorale_generation.servicer.training_asked import drawn
 from chorale_generation.store.pieces import Pieces, Stream
 from chorale_generation.store.shelf import Shelf
 
@@ -56,7 +56,7 @@ class MosaicWorks:
         started, request = time.monotonic(), job.request
         await job.progress("reading", 0.0)
         asked = await self._planner.making(request)
-        seed = request.seed if request.HasField("seed") else _drawn(job.name)
+        seed = request.seed if request.HasField("seed") else drawn(job.name)
         if asked.engine.name == engines.CASCADE:
             return await self._cascades.generate(job, asked, seed)
         await job.progress("encoding", 0.05, "Listening to both tracks.")
@@ -143,8 +143,3 @@ class MosaicWorks:
             messages.adherence(arrangement, heard, asked.output, problem),
             messages.rhythm(arrangement, heard, transfers),
         )
-
-
-def _drawn(operation: str) -> int:
-    """A seed that another attempt at the same operation draws again."""
-    return uuid.UUID(operation.removeprefix("operations/")).int % (1 << 53)

@@ -11,6 +11,7 @@ import torch
 
 from chorale_generation.cascade import codec, network
 from chorale_generation.cascade.asked import ModelPath
+from chorale_generation.cascade.finishing import Mono
 from chorale_generation.cascade.making import Tell, encoded, loaded_cascade, loaded_codec
 from chorale_generation.mosaic.parts import parts
 from chorale_generation.training.asked import CascadeStart, Corpus, Plan
@@ -27,7 +28,6 @@ _PAIRS_MOST, _PAIRS_LEAST, _BANDWIDTH_KBPS = 512, 2, 6.0
 _FILES, _APART = ("learning.npy", "validation.npy"), "apart"
 
 Encodings = npt.NDArray[np.float32]  # (pairs, 3, dimension, steps): one, other, what is wanted
-Mono = npt.NDArray[np.float32]
 Maker = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 

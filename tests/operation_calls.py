@@ -1,4 +1,4 @@
-"""Waiting for what a mastering service was asked to do."""
+"""Waiting for what a service was asked to do."""
 
 from typing import Any
 
@@ -8,12 +8,14 @@ from chorale.operations.v1 import operations_service_pb2, operations_service_pb2
 WAIT_SECONDS = 60
 
 
-async def ended(channel: grpc.aio.Channel, operation: Any) -> tuple[Any, list[str]]:
+async def ended(
+    channel: grpc.aio.Channel, operation: Any, wait_seconds: float = WAIT_SECONDS
+) -> tuple[Any, list[str]]:
     """Watches an operation to its end; returns it, done, and the stages it went through."""
     stub = operations_service_pb2_grpc.OperationsServiceStub(channel)
     request = operations_service_pb2.WatchOperationRequest(name=operation.name)
     stages: list[str] = []
-    async for update in stub.WatchOperation(request, timeout=WAIT_SECONDS):
+    async for update in stub.WatchOperation(request, timeout=wait_seconds):
         if update.HasField("operation"):
             return update.operation, stages
         if update.event.stage not in stages:
