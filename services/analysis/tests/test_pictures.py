@@ -62,6 +62,17 @@ async def test_a_spectrogram_shows_where_the_sound_is(analysis: Any, ingest: Ing
     assert abs(int(bright.argmax()) - row) < 5
 
 
+async def test_a_short_sound_fills_its_picture(analysis: Any, ingest: Ingest) -> None:
+    """A second of a tone is bright up to the right edge, however wide the picture is."""
+    audio = ingest.put(signals.sine(-6, 1, hertz=1000.0)).name
+    _, data, _ = await _picture(
+        analysis, audio, "spectrogram", width_pixels=1600, height_pixels=96, dark=True
+    )
+    columns = _dots(data).astype(int).sum(axis=2).max(axis=0)
+    left, right = columns[200:600].mean(), columns[1200:1560].mean()
+    assert right > 0.9 * left
+
+
 @pytest.mark.parametrize("kind", ["chroma", "tempo", "timeline", "self_similarity", "waveform"])
 async def test_every_kind_is_an_svg_that_opens(analysis: Any, song: str, kind: str) -> None:
     """It is well-formed, of the size asked for, and holds more than paper."""

@@ -25,10 +25,11 @@ class Lrclib:
 
     def find(self, web: Web, wish: Wish, _key: str) -> Words:
         """The words, those with times first; raises what `Web` raises, and `NotFound`."""
-        for record in self._exact(web, wish) + self._searched(web, wish):
-            words = _words(record, wish)
-            if words is not None:
-                return words
+        for look in (self._exact, self._searched):
+            for record in look(web, wish):
+                words = _words(record, wish)
+                if words is not None:
+                    return words
         raise NotFound("no song of this name with words")
 
     def _exact(self, web: Web, wish: Wish) -> list[Mapping[str, Any]]:

@@ -37,7 +37,7 @@ class Watcher:
         self._bands = mel_bands(WINDOW, BANDS, LOWEST_HERTZ, HIGHEST_HERTZ)
         self._chroma = ChromaListener()
         rows = 2 if kind == order.WAVEFORM else BANDS
-        self._grid = np.zeros((rows, columns))
+        self._grid = np.zeros((rows, self._columns))
         self._hops = 0
 
     def push(self, block: Array) -> None:

@@ -137,7 +137,16 @@ async def _walked(connection: Connection, layout: Layout, values: Mapping[str, A
 
     In strict order the walk would leave out what it comes upon late, under filters one in twelve.
     """
-    filters = ("genres", "keys", "sections", "bpm_min", "bpm_max", "own_only", "min_quality")
+    filters = (
+        "genres",
+        "keys",
+        "sections",
+        "bpm_min",
+        "bpm_max",
+        "own_only",
+        "min_quality",
+        "created_after",
+    )
     listed = 2 * int(values["limit"])
     # Under filters the walk goes far; the wider it is, the less it misses.
     listed = max(_FILTERED_MIN, 10 * listed) if any(map(values.get, filters)) else listed

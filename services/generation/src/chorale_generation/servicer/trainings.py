@@ -31,6 +31,7 @@ from chorale_generation.training.asked import (
     CodecTeaching,
     Corpus,
     Finished,
+    Point,
     Teaching,
 )
 
@@ -157,7 +158,7 @@ class TrainWorks:
             if is_due:
                 await self._trainings.checkpoint(job.name, lap.step, state)
                 stored_at = time.monotonic()
-            said = _said(lap.points[-1].training_loss, lap.points[-1].validation_loss, lap.step)
+            said = _said(lap.points[-1])
             await self._trainings.tell(job.name, lap.points, is_due, said)
             share = lap.step / lap.step_count
             await job.progress(
@@ -207,9 +208,10 @@ class TrainWorks:
         return messages.report(curve, trained.ended_by, asked.plan, figures, trained.resumed_count)
 
 
-def _said(training_loss: float, validation_loss: float, step: int) -> str:
-    validated = f", {validation_loss:.4g} on what was kept back" if validation_loss else ""
-    return f"Step {step}: loss {training_loss:.4g}{validated}."
+def _said(point: Point) -> str:
+    kept_back = point.validation_loss
+    validated = f", {kept_back:.4g} on what was kept back" if kept_back else ""
+    return f"Step {point.step}: loss {point.training_loss:.4g}{validated}."
 
 
 def _from(asked: Asked) -> dict[str, str]:

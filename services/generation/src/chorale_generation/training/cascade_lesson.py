@@ -25,6 +25,7 @@ WINDOW_SECONDS = 4.0
 _WINDOW_FRAMES = round(WINDOW_SECONDS * codec.RATE_HZ)
 _PAIRS_MOST, _PAIRS_LEAST, _BANDWIDTH_KBPS = 512, 2, 6.0
 
+_ENCODING_FROM, _ENCODING_TO = 0.05, 0.1  # of the operation: training itself comes after
 _FILES, _APART = ("learning.npy", "validation.npy"), "apart"
 
 Encodings = npt.NDArray[np.float32]  # (pairs, 3, dimension, steps): one, other, what is wanted
@@ -106,7 +107,7 @@ def encode_pairs(
     for number, windows in enumerate((found.learning, found.validation)):
         pairs = []
         for place, partner in enumerate(_partners(len(windows), seed + number)):
-            tell("encoding", done / total)
+            tell("encoding", _ENCODING_FROM + (_ENCODING_TO - _ENCODING_FROM) * done / total)
             pairs.append(encodings(model, windows[place], windows[partner]))
             done += 1
         np.save(Path(directory, _FILES[number]), np.stack(pairs))
