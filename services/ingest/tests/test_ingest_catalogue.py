@@ -1,6 +1,7 @@
 """Audio as its owners see it: lists, lifetimes, privacy, deletion, what the mesh makes."""
 
 import asyncio
+import base64
 import hashlib
 import uuid
 from typing import Any
@@ -50,6 +51,18 @@ async def test_lists_are_pages_newest_first(ingest: Ingest) -> None:
     await ingest.other().store(song(40, 500))
     for size in (1, 2, 3, 7, 100):
         assert await listed(ingest, page_size=size) == stored[::-1]
+
+
+async def test_a_token_does_not_tell_how_much_others_store(ingest: Ingest) -> None:
+    """What stands in a token is no number of a row: those of all owners are counted together."""
+    for index in range(3):
+        await ingest.store(song(50 + index, 500))
+    tokens = []
+    for size in (1, 2):
+        page = await ingest.ListAudio(audio_pb2.ListAudioRequest(page_size=size))
+        tokens.append(int.from_bytes(base64.urlsafe_b64decode(page.next_page_token)[8:]))
+    assert min(tokens) > 1 << 32
+    assert abs(tokens[0] - tokens[1]) > 1 << 32
 
 
 async def test_a_token_is_good_for_its_own_list_only(ingest: Ingest) -> None:

@@ -23,6 +23,7 @@ from chorale_runtime.channels import channel
 from chorale_runtime.database import Database
 from chorale_runtime.objects import Objects
 from chorale_runtime.operations import Operations, Work
+from chorale_runtime.positions import Positions
 from chorale_runtime.processes import Processes
 from google.protobuf.message import Message
 
@@ -41,7 +42,6 @@ from chorale_fingerprint.servicer.stream_calls import StreamCalls
 from chorale_fingerprint.servicer.works import FingerprintWorks
 from chorale_fingerprint.settings import Settings
 from chorale_fingerprint.store.patterns import PatternStore
-from chorale_fingerprint.store.positions import Positions
 from chorale_fingerprint.store.recording_changes import RecordingChanger
 from chorale_fingerprint.store.recordings import Store
 from chorale_fingerprint.store.renewal import LayoutRenewal

@@ -12,6 +12,7 @@ from chorale_runtime.app import App, Service
 from chorale_runtime.database import Database
 from chorale_runtime.objects import Objects
 from chorale_runtime.operations import Operations
+from chorale_runtime.positions import Positions
 
 from chorale_ingest import tiers
 from chorale_ingest.engines import engines
@@ -93,6 +94,7 @@ async def build(settings: Settings) -> AsyncIterator[App]:
                 operations,
                 export,
             ),
+            Positions(database),
             engines(
                 metadata.version("av"),
                 metadata.version("soxr"),

@@ -22,6 +22,7 @@ from chorale_runtime.channels import channel
 from chorale_runtime.database import Database
 from chorale_runtime.objects import Objects
 from chorale_runtime.operations import Operations, Work
+from chorale_runtime.positions import Positions
 from chorale_runtime.processes import Processes
 
 from chorale_mastering import worker
@@ -86,7 +87,16 @@ async def build(settings: Settings) -> AsyncIterator[App]:
             )
         )
         servicer = MasteringServicer(
-            reader, answers, operations, works, live, planner, presets, references, live_masters
+            reader,
+            answers,
+            operations,
+            works,
+            live,
+            planner,
+            presets,
+            references,
+            Positions(database),
+            live_masters,
         )
         yield App(
             name=NAME,

@@ -16,6 +16,7 @@ from chorale_runtime import caller, pages
 from chorale_runtime.calls import Context
 from chorale_runtime.errors import ErrorTable
 from chorale_runtime.operations import Operations, Work
+from chorale_runtime.positions import Positions
 from chorale_runtime.refusals import CallForbidden
 from google.longrunning import operations_pb2
 from google.protobuf.message import Message
@@ -40,7 +41,6 @@ from chorale_fingerprint.servicer.renewing import RenewalWorks
 from chorale_fingerprint.servicer.rules import DuplicateRules
 from chorale_fingerprint.servicer.stream_calls import StreamCalls, StreamOutOfOrder
 from chorale_fingerprint.store.patterns import PatternStore
-from chorale_fingerprint.store.positions import Positions
 from chorale_fingerprint.store.recording_changes import RecordingChanger
 from chorale_fingerprint.store.recordings import Enrolled, Filter, Store
 from chorale_fingerprint.store.similar import SimilarPatterns

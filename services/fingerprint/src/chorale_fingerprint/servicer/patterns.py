@@ -18,6 +18,7 @@ from chorale_runtime import caller, pages
 from chorale_runtime.calls import Context
 from chorale_runtime.errors import ErrorTable
 from chorale_runtime.operations.errors import RequestIdReused
+from chorale_runtime.positions import Positions
 from google.api import httpbody_pb2
 from grpc import StatusCode
 
@@ -34,7 +35,6 @@ from chorale_fingerprint.store.patterns import (
     RecordingUnknown,
     SongNotFound,
 )
-from chorale_fingerprint.store.positions import Positions
 from chorale_fingerprint.store.renewal import comparable
 from chorale_fingerprint.store.similar import SimilarPatterns
 from chorale_fingerprint.tiers import UNLIMITED, TierForbids, Tiers

@@ -15,6 +15,7 @@ from chorale.ingest.v1 import (
     usage_pb2,
 )
 from chorale_runtime import caller, pages
+from chorale_runtime.positions import Positions
 from chorale_runtime.refusals import CallForbidden
 from chorale_runtime.spliced import Spliced
 
@@ -56,12 +57,14 @@ class IngestServicer(MakingServicer):
         downloads: Downloads,
         registrar: Registrar,
         makers: Makers,
+        positions: Positions,
         engines: tuple[Engine, ...],
     ) -> None:
         super().__init__(tiers, catalogue, makers)
         self._uploads = uploads
         self._receiver, self._reader, self._downloads = receiver, reader, downloads
-        self._registrar, self._remover, self._engines = registrar, remover, engines
+        self._registrar, self._remover = registrar, remover
+        self._positions, self._engines = positions, engines
 
     async def StartUpload(
         self, request: upload_pb2.StartUploadRequest, context: Context
@@ -165,14 +168,14 @@ class IngestServicer(MakingServicer):
         """Lists the caller's audio, newest first."""
         owner, _ = self._who()
         wanted = messages.wanted_list(request)
-        before = pages.position(request.page_token, owner, wanted)
+        before = await self._positions.position(request.page_token, owner, wanted)
         size = pages.size(request.page_size)
         found = await self._catalogue.page(owner, wanted, before, size + 1)
         shown = found[:size]
         more = len(found) > size
+        told_next = await self._positions.token(shown[-1].sequence, owner, wanted) if more else ""
         return audio_pb2.ListAudioResponse(
-            audio=[told(entry) for entry in shown],
-            next_page_token=pages.token(shown[-1].sequence, owner, wanted) if more else "",
+            audio=[told(entry) for entry in shown], next_page_token=told_next
         )
 
     async def UpdateAudio(

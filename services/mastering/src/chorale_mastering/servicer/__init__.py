@@ -18,6 +18,7 @@ from chorale_runtime.errors import ErrorTable
 from chorale_runtime.operations import ERRORS as OPERATION_ERRORS
 from chorale_runtime.operations import Job, Operations, Work
 from chorale_runtime.pages import page
+from chorale_runtime.positions import Positions
 from google.longrunning import operations_pb2
 from grpc import StatusCode
 
@@ -111,11 +112,12 @@ class MasteringServicer(
         planner: Planner,
         presets: Presets,
         references: References,
+        positions: Positions,
         live_masters: LiveMasters,
     ) -> None:
         self._reader, self._answers, self._live = reader, answers, live
         self._planner, self._presets, self._references = planner, presets, references
-        self._live_masters = live_masters
+        self._positions, self._live_masters = positions, live_masters
         self._operations, self._works = operations, works
 
     async def ListEngines(

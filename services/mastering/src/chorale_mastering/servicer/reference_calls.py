@@ -8,6 +8,7 @@ from chorale_audio.reader import AudioReader
 from chorale_runtime import caller, pages
 from chorale_runtime.calls import Context
 from chorale_runtime.operations import Operations, Work
+from chorale_runtime.positions import Positions
 from google.longrunning import operations_pb2
 
 from chorale_mastering import engines, messages
@@ -27,6 +28,7 @@ class ReferenceCalls:
     _planner: Planner
     _presets: Presets
     _references: References
+    _positions: Positions
     _operations: Operations
     _works: Mapping[str, Work]
 
@@ -96,10 +98,12 @@ class ReferenceCalls:
     ) -> presets_pb2.ListReferencesResponse:
         """Lists the caller's references, newest first."""
         owner, asked = caller.current().principal, (request.genre,)
-        before = pages.position(request.page_token, *asked)
+        before = await self._positions.position(request.page_token, *asked)
         count = pages.size(request.page_size)
         found = await self._references.page(owner, request.genre, before, count + 1)
-        more = pages.token(found[count - 1][0], *asked) if len(found) > count else ""
+        more = (
+            await self._positions.token(found[count - 1][0], *asked) if len(found) > count else ""
+        )
         return presets_pb2.ListReferencesResponse(
             references=[each for _, each in found[:count]], next_page_token=more
         )

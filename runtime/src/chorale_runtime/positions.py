@@ -17,7 +17,7 @@ _POSITION_MAX = (1 << 2 * _HALF_BITS) - 1
 
 
 class Positions:
-    """Writes and reads page tokens."""
+    """Writes and reads page tokens. Its key is the one row of the schema's table `position_key`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -2,7 +2,7 @@
 
 import itertools
 
-from chorale_fingerprint.store.positions import unveiled, veiled
+from chorale_runtime.positions import unveiled, veiled
 
 KEY, OTHER = bytes(range(16)), bytes(16)
 
