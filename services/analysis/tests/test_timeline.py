@@ -52,14 +52,16 @@ async def exported(analysis: Any, operation: Any, form: int, **fields: Any) -> t
 
 @pytest.mark.asyncio(loop_scope="session")
 async def test_everything_is_found_at_once(analyzed: Any) -> None:
-    """Beats, chords, key and form come on one time line, each with what made it."""
+    """Beats, chords, key, form and loudness come on one time line, each with what made it."""
     line = unpacked(analyzed, timeline_pb2.AnalyzeResponse).timeline
     assert line.beats.bpm == pytest.approx(120, rel=0.01)
     assert line.key.key == "G major"
     assert {"G:maj", "C:maj", "D:maj"} <= {chord.label for chord in line.chords.chords}
     assert line.structure.sections
-    assert set(line.provenance) == {"beats", "chords", "key", "structure"}
+    assert set(line.provenance) == {"beats", "chords", "key", "structure", "dynamics"}
     assert {made.engine_used for made in line.provenance.values()} == {"chorale"}
+    whole = line.dynamics.integrated_lufs
+    assert all(abs(bar.loudness_lufs - whole) < 6 for bar in line.bars[1:-1])
 
 
 @pytest.mark.asyncio(loop_scope="session")

@@ -12,8 +12,8 @@ from chorale_analysis.dynamics import (
     Stretch,
 )
 from chorale_analysis.loudness import LoudnessListener, summary
-from chorale_analysis.onsets import HOPS_PER_SECOND, Floats, OnsetListener
-from chorale_analysis.spectra import RATE_HZ, Array
+from chorale_analysis.onsets import HOPS_PER_SECOND, Floats, Onsets
+from chorale_analysis.spectra import Array
 
 _FINE_PER_SECOND = 100  # silence is looked for in steps of 10 ms
 _SILENCE_SECONDS = 0.1  # shorter ones are the gaps between notes
@@ -21,15 +21,12 @@ _STEPS_PER_SECOND = 10
 _NO_ONSETS = 1e-6
 
 
-class DynamicsListener:
-    """Takes frames `(frames, channels)` at their own rate, and the same in mono at `RATE_HZ`."""
-
-    rate_hz = RATE_HZ
+class LevelListener:
+    """Takes frames `(frames, channels)` at their own rate."""
 
     def __init__(self, sample_rate_hz: int, channel_count: int) -> None:
         self._rate = sample_rate_hz
         self._loudness = LoudnessListener(sample_rate_hz, channel_count)
-        self._onsets = OnsetListener()
         self._sum, self._frames = 0.0, 0  # of the step under way, and of all
         self._squares: list[float] = []  # mean squares of 10 ms
 
@@ -47,17 +44,13 @@ class DynamicsListener:
         self._sum += float(parts[-1].sum())
         self._frames += len(power)
 
-    def hear(self, mono: Array) -> None:
-        """Listens for onsets in the next mono block."""
-        self._onsets.push(mono)
-
-    def find(self, settings: DynamicsSettings) -> Dynamics:
-        """All of it, once the sound has ended."""
+    def find(self, settings: DynamicsSettings, onsets_found: Onsets) -> Dynamics:
+        """All of it, once the sound has ended; its onsets are heard elsewhere."""
         seconds = self._frames / self._rate
         left = self._frames - self._edge(len(self._squares))
         squares = [*self._squares, self._sum / left] if left else self._squares
         fine = np.array(squares, np.float64)
-        raw = self._onsets.finish().raw
+        raw = onsets_found.raw
         found = summary(self._loudness.steps)
         hop = max(1.0 / _STEPS_PER_SECOND, seconds / settings.curve_points)
         hop = np.ceil(hop * _STEPS_PER_SECOND - 1e-9) / _STEPS_PER_SECOND

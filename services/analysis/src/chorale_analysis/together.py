@@ -8,8 +8,10 @@ from chorale_analysis import chord_editing, chord_orders
 from chorale_analysis.beats import track_beats
 from chorale_analysis.chords import recognize
 from chorale_analysis.chroma import ChromaListener
+from chorale_analysis.dynamics import DynamicsSettings
 from chorale_analysis.harmony import ChordSettings, Harmony
 from chorale_analysis.key import detect_key
+from chorale_analysis.levels import LevelListener
 from chorale_analysis.onsets import OnsetListener
 from chorale_analysis.pitches import PitchListener
 from chorale_analysis.rhythm import Rhythm, RhythmSettings
@@ -38,10 +40,10 @@ class Ears:
 
     rate_hz = RATE_HZ
 
-    def __init__(self, wishes: Mapping[str, Settings]) -> None:
-        self._wishes = wishes
+    def __init__(self, wishes: Mapping[str, Settings], levels: LevelListener | None = None) -> None:
+        self._wishes, self._levels = wishes, levels
         kinds = {type(settings) for settings in wishes.values()}
-        of_onsets = {RhythmSettings, ChordSettings, StructureSettings}
+        of_onsets = {RhythmSettings, ChordSettings, StructureSettings, DynamicsSettings}
         self._onsets = OnsetListener() if kinds & of_onsets else None
         self._pitches = PitchListener() if kinds & {ChordSettings, StructureSettings} else None
         # Chords bring the classes that keys are found from.
@@ -68,6 +70,8 @@ class Ears:
                 found[name] = detect_key(classes, duration_seconds, wish)
             elif isinstance(wish, ChordSettings) and pitches and onsets:
                 found[name] = recognize(pitches, onsets, duration_seconds, wish)
+            elif isinstance(wish, DynamicsSettings) and self._levels and onsets:
+                found[name] = self._levels.find(wish, onsets)
         for name, wish in self._wishes.items():
             if isinstance(wish, StructureSettings) and pitches and onsets:
                 beats = next((one for one in found.values() if isinstance(one, Rhythm)), None)
@@ -84,6 +88,7 @@ class Company:
         wishes: Mapping[str, Settings],
         makers: Mapping[str, str],
         weights: Mapping[str, str] = MappingProxyType({}),
+        levels: LevelListener | None = None,
     ) -> None:
         self._wishes = dict(wishes)
         ours = {name: wish for name, wish in wishes.items() if makers[name] == OURS}
@@ -97,7 +102,7 @@ class Company:
             ours[_KEY_FOR_CHORDS] = KeySettings()
         self.listeners: list[_Listener] = []
         if ours:
-            self.listeners.append(Ears(ours))
+            self.listeners.append(Ears(ours, levels))
         if theirs:
             from chorale_analysis.madmom_ears import MadmomEars
 

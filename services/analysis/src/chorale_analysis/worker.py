@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from chorale_audio.source import Source
 
-from chorale_analysis.dynamics import Dynamics, DynamicsSettings
+from chorale_analysis.dynamics import DynamicsSettings
 from chorale_analysis.engine_trials import Outcome, Trial
 from chorale_analysis.listening import SILENCE_DBFS, Silent
 from chorale_analysis.structure import LEAST_VARIETY, NotDistinctive, Place
@@ -14,6 +14,8 @@ from chorale_analysis.wishes import Finding, Settings
 
 if TYPE_CHECKING:
     from chorale_audio.pcm import Samples
+
+    from chorale_analysis.levels import LevelListener
 
 _READ_SHARE = 0.8  # of the work; the rest is deciding
 Progress = Callable[[str, float], None]
@@ -29,6 +31,10 @@ class Listener(Protocol):
 
 
 # Music is imported where it runs: scipy and numba take longer to import than the service to start.
+
+
+def _untold(_stage: str, _share: float) -> None:
+    """Progress of work whose caller just waits."""
 
 
 def warm() -> None:
@@ -50,43 +56,25 @@ def listen(
     makers: Mapping[str, str],
     weights: Mapping[str, str] = MappingProxyType({}),
     *,
-    progress: Progress,
+    progress: Progress = _untold,
 ) -> dict[str, Finding]:
     """Reads the source from object storage and finds all that is wished for, each by its maker.
 
     `weights` says where the file of a maker is that needs one.
     """
+    from chorale_analysis.levels import LevelListener
     from chorale_analysis.together import Company
 
-    company = Company(wishes, makers, weights)
-    _listen(source, company.listeners, progress)
+    is_measured = [isinstance(wish, DynamicsSettings) for wish in wishes.values()]
+    levels = None
+    if any(is_measured):
+        levels = LevelListener(source.sample_rate_hz, source.channel_count)
+    company = Company(wishes, makers, weights, levels)
+    peak_dbfs = _listen(source, company.listeners, progress, levels)
+    if peak_dbfs < SILENCE_DBFS and not all(is_measured):  # silence has a level, and no music
+        raise Silent(source.audio, peak_dbfs)
     progress("deciding", _READ_SHARE)
     return company.find(source.duration_seconds)
-
-
-def listen_quietly(
-    source: Source, wishes: Mapping[str, Settings], makers: Mapping[str, str]
-) -> dict[str, Finding]:
-    """The same for a caller who waits for it."""
-    return listen(source, wishes, makers, progress=lambda _stage, _share: None)
-
-
-def measure(source: Source, settings: DynamicsSettings, *, progress: Progress) -> Dynamics:
-    """Reads the source from object storage and measures its level and loudness."""
-    from chorale_audio.shaping import Shaper
-
-    from chorale_analysis.levels import DynamicsListener
-
-    progress("reading", 0.0)
-    listener = DynamicsListener(source.sample_rate_hz, source.channel_count)
-    shaper, frames = Shaper(source, listener.rate_hz, mono=True), 0
-    for block in source.blocks():
-        listener.push(block)
-        listener.hear(shaper.push(block)[:, 0])
-        frames += len(block)
-        progress("measuring", frames / source.frame_count)
-    listener.hear(shaper.finish()[:, 0])
-    return listener.find(settings)
 
 
 def locate(snippet: Source, song: Source, *, progress: Progress) -> Place:
@@ -95,11 +83,11 @@ def locate(snippet: Source, song: Source, *, progress: Progress) -> Place:
     from chorale_analysis.locating import locate as found
 
     ears = [BandListener(), BandListener()]
-    try:
-        _listen(snippet, ears[:1], progress)
-    except Silent:
-        raise NotDistinctive(0.0, LEAST_VARIETY) from None
-    _listen(song, ears[1:], progress)
+    if _listen(snippet, ears[:1], progress) < SILENCE_DBFS:
+        raise NotDistinctive(0.0, LEAST_VARIETY)
+    peak_dbfs = _listen(song, ears[1:], progress)
+    if peak_dbfs < SILENCE_DBFS:
+        raise Silent(song.audio, peak_dbfs)
     progress("deciding", _READ_SHARE)
     return found(ears[0].find(), ears[1].find())
 
@@ -115,8 +103,13 @@ def attempt(trials: Sequence[Trial], *, progress: Progress) -> list[Outcome]:
     return outcomes
 
 
-def _listen(source: Source, listeners: Sequence[Listener], progress: Progress) -> None:
-    """Gives listeners all sound, mixed and resampled; raises `Silent` when there was none."""
+def _listen(
+    source: Source,
+    listeners: Sequence[Listener],
+    progress: Progress,
+    levels: "LevelListener | None" = None,
+) -> float:
+    """Gives listeners all sound, mixed and resampled, and `levels` as it is; its peak in dBFS."""
     import numpy as np
     from chorale_audio.shaping import Shaper
 
@@ -125,6 +118,8 @@ def _listen(source: Source, listeners: Sequence[Listener], progress: Progress) -
     peak, frames, told = 0.0, 0, 0.0
     for block in source.blocks():
         peak = max(peak, float(np.abs(block).max(initial=0.0)))
+        if levels is not None:
+            levels.push(block)
         for shaper, listener in zip(shapers, listeners, strict=True):
             listener.push(shaper.push(block)[:, 0])
         frames += len(block)
@@ -134,6 +129,4 @@ def _listen(source: Source, listeners: Sequence[Listener], progress: Progress) -
             progress("listening", share * _READ_SHARE)
     for shaper, listener in zip(shapers, listeners, strict=True):
         listener.push(shaper.finish()[:, 0])
-    peak_dbfs = 20.0 * float(np.log10(max(peak, 1e-10)))
-    if peak_dbfs < SILENCE_DBFS:
-        raise Silent(source.audio, peak_dbfs)
+    return 20.0 * float(np.log10(max(peak, 1e-10)))

@@ -1,5 +1,6 @@
 """Between proto messages and the values that music knows."""
 
+from chorale_analysis.messages.dynamics import dynamics, dynamics_settings
 from chorale_analysis.messages.engines import (
     SettingUnsupported,
     engine,
@@ -29,6 +30,8 @@ __all__ = [
     "chord_message",
     "chord_settings",
     "chord_track",
+    "dynamics",
+    "dynamics_settings",
     "editing",
     "engine",
     "estimate",

@@ -8,7 +8,7 @@ from chorale_analysis.messages.engines import stretch
 
 
 def dynamics_settings(request: dynamics_pb2.MeasureDynamicsRequest) -> DynamicsSettings:
-    """Settings with defaults filled in."""
+    """Settings, which stand in the request itself, with defaults filled in."""
     usual = DynamicsSettings()
     given = request.HasField("silence_below_peak_db")
     return DynamicsSettings(

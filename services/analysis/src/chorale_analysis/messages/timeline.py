@@ -1,5 +1,7 @@
 """Everything found in a source: one time line, and a sheet of it for files."""
 
+import math
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -30,6 +32,7 @@ def _fill_bars(line: timeline_pb2.Timeline) -> None:
     at_key = _Walk([(r.span.start_frame, r.key) for r in line.key.regions])
     sections = line.structure.sections
     at_section = _Walk([(s.span.start_frame, n) for n, s in enumerate(sections)])
+    loudness = _Loudness(line)
     place = 0
     for bar in line.beats.bars:
         last = bar.start_frame + bar.frame_count
@@ -45,7 +48,25 @@ def _fill_bars(line: timeline_pb2.Timeline) -> None:
             chords=chords if line.chords.chords else [],
             key=at_key.at(middle, ""),
             section_index=at_section.at(middle, -1),
+            loudness_lufs=loudness.of(bar.start_frame, last),
         )
+
+
+class _Loudness:
+    """Loudness of stretches, from the curve of momentary loudness; 0 where none was asked for."""
+
+    def __init__(self, line: timeline_pb2.Timeline) -> None:
+        self._hop = line.dynamics.hop_frames
+        self._start = line.span.start_frame
+        self._curve = line.dynamics.momentary_lufs
+
+    def of(self, first_frame: int, last_frame: int) -> float:
+        """The loudness of frames: the mean power of all points within."""
+        if not self._curve:
+            return 0.0
+        first, last = ((f - self._start) // self._hop for f in (first_frame, last_frame))
+        within = self._curve[first : max(first + 1, last)] or self._curve[-1:]
+        return 10.0 * math.log10(statistics.fmean(10.0 ** (each / 10.0) for each in within))
 
 
 class _Walk:

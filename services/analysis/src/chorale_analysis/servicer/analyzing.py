@@ -40,7 +40,7 @@ async def asked(listening: Listening, request: timeline_pb2.AnalyzeRequest) -> l
         engine = engines.choose(
             kind.capability, engine_name, request.commercial_only, listening.weights_directory
         )
-        settings = kind.settings(getattr(request, kind.field), engine)
+        settings = kind.wished(request, engine)
         listening.require_length(source, engine, kind)
         found.append(Asked(kind, engine, engine_name, source, settings))
     return found
@@ -99,7 +99,7 @@ def work(listening: Listening, queue: str, timeout_seconds: float) -> Work:
     async def run(job: Job[timeline_pb2.AnalyzeRequest]) -> timeline_pb2.AnalyzeResponse:
         started = time.monotonic()
         wanted = await asked(listening, job.request)
-        answers = await listening.found(job, wanted)
+        answers = await listening.found(job.run, wanted)
         response = timeline_pb2.AnalyzeResponse(
             timeline=timeline(
                 wanted[0].source,

@@ -4,11 +4,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from chorale.analysis.v1 import beats_pb2, chords_pb2, harmony_pb2, structure_pb2
+from chorale.analysis.v1 import (
+    beats_pb2,
+    chords_pb2,
+    dynamics_pb2,
+    harmony_pb2,
+    structure_pb2,
+)
 from chorale_audio.source import Source
 from google.protobuf.message import Message
 
-from chorale_analysis import engines, harmony, messages, rhythm, structure, tonality
+from chorale_analysis import dynamics, engines, harmony, messages, rhythm, structure, tonality
 from chorale_analysis.engines import Engine
 from chorale_analysis.wishes import Settings
 
@@ -28,6 +34,16 @@ class Kind:
     price: float  # CPU seconds per second of audio, measured here on one core
     settings: Callable[[Any, Engine], Settings]
     told: Callable[[Source, Any, Any], Message]  # source, finding, settings
+
+    def wished(self, request: Any, engine: Engine) -> Settings:
+        """The settings of a request of this kind, or of one for several kinds."""
+        fields = request.DESCRIPTOR.fields_by_name
+        if self.field in fields:
+            return self.settings(getattr(request, self.field), engine)
+        if "settings" in fields:
+            return self.settings(request.settings, engine)
+        is_own = isinstance(request, self.request)
+        return self.settings(request if is_own else self.request(), engine)
 
 
 KINDS = {
@@ -76,6 +92,17 @@ KINDS = {
             0.012,
             messages.structure_settings,
             lambda source, found, _: messages.structure(source, found),
+        ),
+        Kind(
+            engines.DYNAMICS,
+            f"{SERVICE}/MeasureDynamics",
+            dynamics_pb2.MeasureDynamicsRequest,
+            dynamics_pb2.MeasureDynamicsResponse,
+            "dynamics",
+            dynamics.MINIMUM_SECONDS,
+            0.006,
+            lambda message, _: messages.dynamics_settings(message),
+            lambda source, found, _: messages.dynamics(source, found),
         ),
     )
 }

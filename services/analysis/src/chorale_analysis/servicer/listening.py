@@ -1,14 +1,13 @@
 """A request to listen: checked before any work, then done or remembered."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 from chorale_audio.reader import AudioReader
 from chorale_audio.source import Source
 from chorale_runtime.answers import Answers
-from chorale_runtime.operations import Job
 from google.protobuf.message import Message
 
 from chorale_analysis import engines, listening, messages, worker
@@ -17,6 +16,7 @@ from chorale_analysis.servicer.kinds import Kind
 from chorale_analysis.wishes import Settings
 
 M = TypeVar("M", bound=Message)
+Run = Callable[..., Awaitable[Any]]
 
 _SECONDS_AT_LEAST = 0.05  # what starting costs
 
@@ -65,7 +65,7 @@ class Listening:
         engine = engines.choose(
             kind.capability, request.engine, request.commercial_only, self.weights_directory
         )
-        settings = kind.settings(request.settings, engine)
+        settings = kind.wished(request, engine)
         source = await self.source(request)
         self.require_length(source, engine, kind)
         return Asked(kind, engine, request.engine, source, settings)
@@ -95,8 +95,11 @@ class Listening:
         """Keeps an answer, so that asking again costs nothing."""
         await self._answers.keep(question, answer)
 
-    async def found(self, job: Job[Any], asked: Sequence[Asked]) -> dict[str, Any]:
-        """The response to each, by capability: kept ones, and the rest by listening once."""
+    async def found(self, run: Run, asked: Sequence[Asked]) -> dict[str, Any]:
+        """The response to each, by capability: kept ones, and the rest by listening once.
+
+        `run` runs it off the event loop: a job's own, or the process pool's for who just waits.
+        """
         answers: dict[str, Any] = {}
         for one in asked:
             kept = await self.kept(one)
@@ -108,7 +111,7 @@ class Listening:
             makers = {one.kind.capability: one.engine.name for one in left}
             weights = {one.engine.name: one.engine.path for one in left if one.engine.path}
             started = time.monotonic()
-            heard = await job.run(worker.listen, left[0].source, wishes, makers, weights)
+            heard = await run(worker.listen, left[0].source, wishes, makers, weights)
             seconds = time.monotonic() - started
             for one in left:
                 answer = _answer(one, heard[one.kind.capability], seconds)

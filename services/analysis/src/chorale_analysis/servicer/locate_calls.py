@@ -83,7 +83,8 @@ class Locating:
                 span = messages.stretch(song, place.start_seconds, place.start_seconds + length)
         response = _Response(song=song.audio)
         if span is not None:
-            heard: Any = (await self._listening.found(job, [sought.sections]))[engines.STRUCTURE]
+            answers = await self._listening.found(job.run, [sought.sections])
+            heard: Any = answers[engines.STRUCTURE]
             response.song_span.CopyFrom(span)
             section = _holding(heard.structure.sections, span)
             if section is not None:

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import AsyncIterator
-from typing import Any
 
 from chorale.analysis.v1 import timeline_pb2
 from chorale_audio.source import Source
@@ -10,7 +9,7 @@ from chorale_runtime.calls import Context
 from chorale_runtime.processes import Processes
 from google.api import httpbody_pb2
 
-from chorale_analysis import engines, messages, worker
+from chorale_analysis import engines, messages
 from chorale_analysis.messages.timeline import section_label, timeline
 from chorale_analysis.pictures import order, rendering
 from chorale_analysis.pictures.order import Order, Score, Stripe
@@ -20,7 +19,10 @@ from chorale_analysis.servicer.listening import Asked
 
 _CHUNK_BYTES = 256 * 1024
 _FORMATS = timeline_pb2.PictureFormat
-_NEEDS = {order.TEMPO: ("beats",), order.TIMELINE: ("beats", "chords", "key", "structure")}
+_NEEDS = {
+    order.TEMPO: ("beats",),
+    order.TIMELINE: ("beats", "chords", "key", "structure", "dynamics"),
+}
 
 
 class PictureCalls(AnalyzeCalls):
@@ -62,24 +64,11 @@ class PictureCalls(AnalyzeCalls):
                     f"an Analyze of {request.audio}",
                 )  # fmt: skip
             return answer.timeline
-        asked = await self._asked(source, _NEEDS[kind])
-        fields: dict[str, Any] = {}
-        for one in asked:
-            kept = await self._listening.kept(one)
-            if kept is not None:
-                fields[one.kind.field] = kept
-        left = [one for one in asked if one.kind.field not in fields]
-        if left:
-            wishes = {one.kind.capability: one.settings for one in left}
-            makers = {one.kind.capability: one.engine.name for one in left}
-            heard = await self._processes.run(worker.listen_quietly, source, wishes, makers)
-            for one in left:
-                told: Any = one.kind.told(source, heard[one.kind.capability], one.settings)
-                response: Any = one.kind.response
-                fields[one.kind.field] = response(**{one.kind.field: told})
-        return timeline(source, fields)
+        asked = self._asked(source, _NEEDS[kind])
+        answers = await self._listening.found(self._processes.run, asked)
+        return timeline(source, {one.kind.field: answers[one.kind.capability] for one in asked})
 
-    async def _asked(self, source: Source, names: tuple[str, ...]) -> list[Asked]:
+    def _asked(self, source: Source, names: tuple[str, ...]) -> list[Asked]:
         """The kinds of listening that a picture needs and the sound is long enough for."""
         shortest = min(KINDS[name].least_seconds for name in names)
         self._listening.require_seconds(source, shortest)
@@ -88,7 +77,7 @@ class PictureCalls(AnalyzeCalls):
             kind = KINDS[name]
             if kind.least_seconds <= source.duration_seconds:
                 engine = engines.choose(kind.capability, engines.AUTO)
-                settings = kind.settings(getattr(timeline_pb2.AnalyzeRequest(), kind.field), engine)
+                settings = kind.wished(timeline_pb2.AnalyzeRequest(), engine)
                 found.append(Asked(kind, engine, "", source, settings))
         return found
 

@@ -8,6 +8,7 @@ from chorale.analysis.v1 import (
     analysis_service_pb2_grpc,
     beats_pb2,
     chords_pb2,
+    dynamics_pb2,
     engines_pb2,
     harmony_pb2,
     structure_pb2,
@@ -20,10 +21,9 @@ from google.longrunning import operations_pb2
 from google.protobuf.message import Message
 
 from chorale_analysis import engines, messages
-from chorale_analysis.servicer import analyzing, dynamics_calls, locate_calls, testing
+from chorale_analysis.servicer import analyzing, locate_calls, testing
 from chorale_analysis.servicer.analyzing import ANALYZE
 from chorale_analysis.servicer.done import done
-from chorale_analysis.servicer.dynamics_calls import DynamicsCalls
 from chorale_analysis.servicer.editing import edit
 from chorale_analysis.servicer.kinds import KINDS, Kind
 from chorale_analysis.servicer.listening import Listening
@@ -39,7 +39,6 @@ class AnalysisServicer(
     PictureCalls,
     LiveCalls,
     LyricsCalls,
-    DynamicsCalls,
     LocateCalls,
     TestingCalls,
     analysis_service_pb2_grpc.AnalysisServiceServicer,
@@ -100,6 +99,12 @@ class AnalysisServicer(
         """Starts finding sections."""
         return await self._start(KINDS[engines.STRUCTURE], request)
 
+    async def MeasureDynamics(
+        self, request: dynamics_pb2.MeasureDynamicsRequest, _: Context
+    ) -> operations_pb2.Operation:
+        """Starts measuring level and loudness."""
+        return await self._start(KINDS[engines.DYNAMICS], request)
+
     async def EditChords(
         self, request: chords_pb2.EditChordsRequest, _: Context
     ) -> chords_pb2.EditChordsResponse:
@@ -132,7 +137,6 @@ class AnalysisWorks:
         """The long work of this service, by RPC."""
         works = [self.of(kind, queue, timeout_seconds) for kind in KINDS.values()]
         works.append(analyzing.work(self._listening, queue, timeout_seconds))
-        works.append(dynamics_calls.work(self._listening, queue, timeout_seconds))
         works.append(testing.work(self._listening, queue, timeout_seconds))
         works.append(locate_calls.work(self._locating, queue, timeout_seconds))
         return {work.method: work for work in works}
@@ -142,7 +146,7 @@ class AnalysisWorks:
 
         async def run(job: Job[Any]) -> Message:
             asked = await self._listening.asked(kind, job.request)
-            answer: Message = (await self._listening.found(job, [asked]))[kind.capability]
+            answer: Message = (await self._listening.found(job.run, [asked]))[kind.capability]
             return answer
 
         return Work(
