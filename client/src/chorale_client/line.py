@@ -25,6 +25,8 @@ RECEIVE_BYTES_MAX = 16 << 20  # chunks are 1 MiB; the analysis of a long piece i
 _SERVICE_CONFIG = json.dumps(
     {
         "loadBalancingConfig": [{"round_robin": {}}],
+        # A replica that starts or drains says so, and is passed over. Who knows no health is well.
+        "healthCheckConfig": {"serviceName": "taking"},
         "methodConfig": [
             {
                 "name": [

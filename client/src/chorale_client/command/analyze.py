@@ -14,13 +14,12 @@ if TYPE_CHECKING:
 
     from chorale_client.sync import Chorale
 
-FEATURES = ("beats", "chords", "key", "structure")
+FEATURES = ("beats", "chords", "key", "structure", "dynamics")
 ENDINGS = {
     "midi": ".mid", "musicxml": ".musicxml", "lab": ".lab", "csv": ".csv", "jams": ".jams",
     "json": ".json",
 }  # fmt: skip
 PICTURES = ("timeline", "spectrogram", "chroma", "tempo", "self_similarity", "waveform")
-_ZIPPED = ("lab", "csv")  # of more than one feature
 _BARS_IN_A_ROW = 4
 
 
@@ -89,7 +88,7 @@ def command(
     dark: bool,
     out: Path,
 ) -> None:
-    """Find beats, chords, key and form of a sound. A file is stored first.
+    """Find beats, chords, key, form and loudness of a sound. A file is stored first.
 
     \b
     chorale analyze song.mp3
@@ -112,7 +111,7 @@ def command(
         operation = chorale.start(chorale.analysis.Analyze, request, timeline_pb2.AnalyzeResponse)
         answer = mastering.finished(session, operation, "listening")
         name = Path(sound).stem if Path(sound).is_file() else naming.short(audio, True)
-        written = _exported(chorale, operation.name, features, export, out, name)
+        written = _exported(chorale, operation.name, export, out, name)
         for kind in pictures:
             drawn = timeline_pb2.RenderPictureRequest(
                 audio=audio,
@@ -147,7 +146,6 @@ def _choose(request: "AnalyzeRequest", engines: tuple[str, ...]) -> None:
 def _exported(
     chorale: "Chorale",
     operation: str,
-    features: tuple[str, ...],
     export: tuple[str, ...],
     out: Path,
     name: str,
@@ -160,9 +158,10 @@ def _exported(
         request = timeline_pb2.ExportTimelineRequest(
             operation=operation, format=f"TIMELINE_FORMAT_{form.upper()}"
         )
-        zipped = form in _ZIPPED and len(features) > 1
+        parts = list(chorale.analysis.ExportTimeline(request))
+        zipped = parts[0].content_type == "application/zip"  # a file for each feature
         path = _place(out, name, ENDINGS[form] + (".zip" if zipped else ""))
-        path.write_bytes(b"".join(p.data for p in chorale.analysis.ExportTimeline(request)))
+        path.write_bytes(b"".join(part.data for part in parts))
         written.append(path)
     return written
 
@@ -186,6 +185,10 @@ def _tell(session: Session, line: "Timeline") -> None:
     if line.HasField("chords"):
         figures = line.chords.statistics
         rows.append(("chords", f"{figures.chord_count}, {figures.distinct_count} different", ""))
+    if line.HasField("dynamics"):
+        loudness = line.dynamics
+        span = f"{loudness.integrated_lufs:.1f} LUFS, range {loudness.loudness_range_lu:.1f} LU"
+        rows.append(("loudness", span, ""))
     session.table(("what", "found", "how sure"), rows)
     if line.structure.sections:
         session.table(("from", "to", "section", "group"), [_section(s) for s in

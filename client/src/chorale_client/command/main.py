@@ -21,7 +21,7 @@ COMMANDS = {
     "ls": ("ls", "List your audio, newest first."),
     "info": ("info", "Show what is known of an audio."),
     "rm": ("rm", "Delete audio with everything made from it."),
-    "analyze": ("analyze", "Find beats, chords, key and form of a sound."),
+    "analyze": ("analyze", "Find beats, chords, key, form and loudness of a sound."),
     "live": ("live", "Hear beats, chords and key while a sound plays."),
     "enroll": ("enroll", "Enrol recordings, so that they are known again."),
     "identify": ("identify", "Say which recordings a sound holds, and where."),
