@@ -26,6 +26,8 @@ class Panel:
     title: str
     unit: str
     queries: tuple[tuple[str, str], ...]
+    has_exemplars: bool = False
+    """Whether traces are shown in it: of buckets that are asked for themselves."""
 
 
 def dashboards() -> dict[str, dict[str, Any]]:
@@ -59,7 +61,7 @@ def _of_family(service: str, family: Family) -> Panel:
             (f"histogram_quantile({share}, {buckets})", f"{legend} p{round(share * 100)}")
             for share in (0.5, 0.99)
         )
-        return Panel(family.help, "s", queries)
+        return Panel(family.help, "s", queries, has_exemplars=True)
     # Every replica tells the same of what waits: the largest, and not the sum.
     shared = family.name.endswith(("waiting_count", "waiting_seconds"))
     over = over.replace("sum", "max") if shared else over
@@ -240,7 +242,13 @@ def _panel(number: int, panel: Panel) -> dict[str, Any]:
         "gridPos": {"x": column * _WIDTH, "y": row * _HEIGHT, "w": _WIDTH, "h": _HEIGHT},
         "fieldConfig": {"defaults": {"unit": panel.unit, "min": 0}, "overrides": []},
         "targets": [
-            {"refId": chr(ord("A") + place), "expr": query, "legendFormat": legend}
+            {
+                "refId": chr(ord("A") + place),
+                "expr": query,
+                "legendFormat": legend,
+                # Of each bucket once, however many quantiles are drawn.
+                "exemplar": panel.has_exemplars and place == 0,
+            }
             for place, (query, legend) in enumerate(panel.queries)
         ],
     }

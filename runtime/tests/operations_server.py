@@ -12,10 +12,10 @@ import grpc
 import operations_work as service
 from chorale_runtime.app import App, Service
 from chorale_runtime.database import Database
-from chorale_runtime.operations import Operations, Policy
+from chorale_runtime.operations import Operations, Policy, Queues
 from chorale_runtime.processes import Processes
 from chorale_runtime.server import serve
-from chorale_runtime.settings import ServerSettings
+from chorale_runtime.settings import DeviceSettings
 from google.longrunning import operations_pb2 as longrunning_pb
 from google.protobuf import descriptor_pb2, descriptor_pool
 from google.protobuf.struct_pb2 import Struct
@@ -24,7 +24,7 @@ SERVICE, QUEUE = "test.v1.TestService", "test.cpu"
 
 
 @dataclass(frozen=True)
-class Settings(ServerSettings):
+class Settings(DeviceSettings):
     """No rows of its own."""
 
 
@@ -94,6 +94,7 @@ async def build(settings: Settings) -> AsyncIterator[App]:
             processes=processes,
             policy=policy,
             slots={QUEUE: 3},
+            queues=Queues.of(settings),
         ) as operations,
     ):
         yield App(

@@ -50,6 +50,7 @@ class Replica:
     directory: Path
     name: str
     process: Any = None
+    settings: dict[str, str] = field(default_factory=dict)
 
     def start(self) -> None:
         """Start it; it binds a port of its own."""
@@ -60,6 +61,7 @@ class Replica:
             "CHORALE_ANNOUNCE_FILE": str(self._announcement),
             "CHORALE_DRAIN_SECONDS": "1",
             "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+            **self.settings,
         }
         log = (self.directory / f"{self.name}.log").open("ab")
         with log:

@@ -1,6 +1,7 @@
 """Who a call comes from: tokens, keys, and what is refused for which reason."""
 
 import asyncio
+import dataclasses
 import json
 import os
 import time
@@ -280,6 +281,17 @@ async def test_a_service_may_say_whom_it_acts_for(settings: ServerSettings, key:
     assert (code, found.reason) == (grpc.StatusCode.PERMISSION_DENIED, "CALL_FORBIDDEN")
     code, found = await refusal(settings, bearer(token(key, service="yes")), *acting)
     assert found.reason == "CALL_FORBIDDEN"
+
+
+async def test_services_may_share_a_token(with_keys: ServerSettings) -> None:
+    """Who shows it is a service and may say whom it acts for; no other text is it."""
+    shared = dataclasses.replace(with_keys, service_token="f" * 64)
+    acting = (("chorale-on-behalf-of", "bob"), ("chorale-on-behalf-of-tier", "starter"))
+    found = await who(shared, ("authorization", f"Bearer {'f' * 64}"), *acting)
+    assert found == caller.Caller("bob", "starter", True)
+    for wrong in ("f" * 63, "f" * 65, "g" * 64):
+        code, said = await refusal(shared, ("authorization", f"Bearer {wrong}"), *acting)
+        assert (code, said.reason) == (grpc.StatusCode.UNAUTHENTICATED, "CREDENTIALS_INVALID")
 
 
 @pytest.fixture

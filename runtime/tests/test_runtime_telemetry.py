@@ -11,8 +11,10 @@ import grpc
 import pytest
 from chorale_runtime import channels, logs, metrics, traces
 from chorale_runtime.dependencies import DependencyUnavailable
+from chorale_runtime.operations.measures import Measures
 from chorale_runtime.settings import ServerSettings
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from songs import Songs, Stubs, serving
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -298,3 +300,63 @@ async def test_credentials_of_calls_are_never_logged(lines: Any) -> None:
             await running.stubs.call("unary_unary", metadata=secrets, timeout=5)
     assert "swordfish" not in json.dumps(lines())
     assert any("Traceback" in line.get("exception", "") for line in lines())
+
+
+async def _scraped(address: str, accept: str) -> tuple[str, str]:
+    """What the side port tells a scraper that accepts this: the content type, and all of it."""
+    host, _, port = address.rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(f"GET /metrics HTTP/1.1\r\nHost: x\r\nACCEPT: {accept}\r\n\r\n".encode())
+    head, _, body = (await reader.read()).decode().partition("\r\n\r\n")
+    writer.close()
+    return head.partition("content-type: ")[2].partition("\r\n")[0], body
+
+
+async def test_latencies_name_the_trace_of_a_call() -> None:
+    """As OpenMetrics, where accepted: of the sampled call, told to the collector, in its bucket."""
+    mine, method = f"{9:032x}", "/chorale.ingest.v1.IngestService/GetUpload"
+    collector = grpc.aio.server()
+    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(Collector(), collector)
+    port = collector.add_insecure_port("127.0.0.1:0")
+    await collector.start()
+    settings = ServerSettings(otlp_endpoint=f"http://127.0.0.1:{port}", drain_seconds=0.2)
+    async with serving(Songs(), settings) as running:
+        for trace, flags in ((f"{7:032x}", "00"), (mine, "01"), (f"{8:032x}", "00")):
+            context = (("traceparent", f"00-{trace}-{PARENT}-{flags}"),)
+            await running.stubs.call("unary_unary", metadata=context, timeout=9)
+        accept = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;q=0.3"
+        kind, told = await _scraped(running.server.metrics_address, accept)
+        plain_kind, plain = await _scraped(running.server.metrics_address, "text/plain, */*")
+    await collector.stop(0)
+    assert kind.startswith("application/openmetrics-text; version=1.0.0")
+    samples = [
+        sample
+        for family in text_string_to_metric_families(told)  # type: ignore[no-untyped-call]
+        for sample in family.samples
+        if sample.name.endswith("_call_duration_seconds_bucket")
+        and sample.labels["method"] == method
+        and sample.exemplar is not None
+    ]
+    (sample,) = [each for each in samples if each.exemplar.labels["trace_id"] == mine]
+    assert sample.exemplar.value <= float(sample.labels["le"])
+    assert plain_kind.startswith("text/plain")
+    assert not {f"{7:032x}", f"{8:032x}"} & {each.exemplar.labels["trace_id"] for each in samples}
+    assert mine not in plain
+    assert f'chorale_songs_calls_total{{code="OK",method="{method}"}}' in plain
+
+
+def test_attempts_at_operations_name_their_trace() -> None:
+    """One that no collector is told of has no example."""
+    measures = Measures("tested", ["q"])
+    for trace_id in (TRACE, ""):
+        measures.began("q")
+        measures.ended("q", "/a/B", "succeeded", 0.2 if trace_id else 2.0, trace_id)
+    _, told = metrics.accepted("application/openmetrics-text")
+    lines = [
+        line
+        for line in told.decode().splitlines()
+        if line.startswith("chorale_tested_operations_attempt_seconds_bucket") and " # " in line
+    ]
+    assert len(lines) == 1
+    assert 'le="0.3"' in lines[0]
+    assert f'trace_id="{TRACE}"' in lines[0]

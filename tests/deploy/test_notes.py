@@ -22,6 +22,7 @@ def _notes(values: chart.Manifest) -> str:
         ("minimal", {}, "ingest may have one pod"),
         ("minimal", {"network": {"policies": False}}, "any pod may call any service"),
         ("minimal", {}, "the services speak without TLS"),
+        ("minimal", {"identity": {"apiKeys": True}}, "services will refuse each other's calls"),
         ("edge", {"network": {"callers": []}}, "nobody reaches the edge"),
         ("edge", {"identity": {}}, "every call through the edge will be refused"),
         ("observability", {"monitoring": {"rules": True}}, "alerts stay quiet"),

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
@@ -63,7 +64,10 @@ class PostgresError(MeshError):
 class EmbeddedPostgres:
     """One PostgreSQL whose data, log and password live in one directory of its own."""
 
-    def __init__(self, directory: Path, port: int = 0) -> None:
+    def __init__(
+        self, directory: Path, port: int = 0, settings: Mapping[str, str] | None = None
+    ) -> None:
+        self._settings = {**_SETTINGS, **(settings or {})}
         self._state = directory.resolve()
         self._data = self._state / "data"
         self._port = port
@@ -138,7 +142,7 @@ class EmbeddedPostgres:
             self._child = None
 
     def _launch(self, binaries: Path, account: Account | None) -> Child:
-        options = {**_SETTINGS, "port": str(self._settled_port())}
+        options = {**self._settings, "port": str(self._settled_port())}
         # Where another user has to serve, it may be unable to walk to the data. It is put
         # into the directory instead, and knows it only as the place where it stands.
         where = "/proc/self/cwd" if account else str(self._data)

@@ -99,4 +99,5 @@ def _identity(settings: ServerSettings, opened_database: Database | None) -> Ide
     keys = ApiKeys(opened_database) if settings.api_keys and opened_database is not None else None
     patterns = settings.tls_services if settings.tls_client_ca_file else ""
     services = tuple(pattern.strip() for pattern in patterns.split(",") if pattern.strip())
-    return CredentialIdentity(Tokens(settings) if settings.jwt_keys_file else None, keys, services)
+    tokens = Tokens(settings) if settings.jwt_keys_file else None
+    return CredentialIdentity(tokens, keys, services, settings.service_token)

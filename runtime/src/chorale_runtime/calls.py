@@ -91,10 +91,13 @@ class Policy:
     max_deadline_seconds: float
     max_message_bytes: int
     live: set[Call] = field(default_factory=set)
+    """Calls in flight."""
+    standing: set[Call] = field(default_factory=set)
+    """Those of open services, which count for nothing: every client watches health."""
 
     def interrupt_all(self, reason: Exception) -> None:
         """Ends every call in flight, telling its caller why."""
-        for call in tuple(self.live):
+        for call in (*self.live, *self.standing):
             call.interrupt(reason)
 
 
@@ -138,13 +141,16 @@ class Call:
         task = asyncio.current_task()
         assert task is not None  # grpc runs every call as a task
         self._task = task
-        policy.metrics.in_flight += 1
         try:
-            if len(policy.live) >= policy.max_calls and not method.is_open:
-                raise CallsFull(policy.max_calls)
-            policy.live.add(self)
-            self._bound()
-            if not method.is_open:
+            if method.is_open:
+                policy.standing.add(self)
+                self._bound()
+            else:
+                policy.metrics.in_flight += 1
+                if len(policy.live) >= policy.max_calls:
+                    raise CallsFull(policy.max_calls)
+                policy.live.add(self)
+                self._bound()
                 await self._admit(metadata)
         except BaseException as error:
             await self._end(error)
@@ -190,8 +196,11 @@ class Call:
     async def _end(self, error: BaseException | None) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._policy.live.discard(self)
-        self._policy.metrics.in_flight -= 1
+        if self._method.is_open:
+            self._policy.standing.discard(self)
+        else:
+            self._policy.live.discard(self)
+            self._policy.metrics.in_flight -= 1
         if error is None:
             if self._trailers:
                 told = tuple(self._context.trailing_metadata() or ())
@@ -259,10 +268,13 @@ class Call:
         figures.messages_out += self.messages_out
         figures.bytes_in += self.bytes_in
         figures.bytes_out += self.bytes_out
-        if span.sampled and span.tracer.sink is not None:
+        # Every client watches health: of open services only what is part of a trace is told.
+        is_told = span.sampled and (span.parent_id or not self._method.is_open)
+        if is_told and span.tracer.sink is not None:
             span.attributes["rpc.system"] = "grpc"
             span.attributes["rpc.grpc.status_code"] = code
             span.end(None if code == "OK" else code)
+            figures.traced(seconds, span.trace_id, span.end_ns)
         level = logging.DEBUG if self._method.is_open else _LEVELS.get(code, logging.INFO)
         if self._policy.log.is_on(level):
             self._tell(level, code, seconds, status, error)

@@ -24,6 +24,7 @@ from typing import Any, Self
 import grpc
 
 from chorale_runtime import caller, deadline, traces
+from chorale_runtime.health import TAKING
 from chorale_runtime.identity import ON_BEHALF_OF, ON_BEHALF_OF_TIER
 from chorale_runtime.listening import is_loopback
 from chorale_runtime.settings import ServerSettings
@@ -34,11 +35,15 @@ _CERTIFICATES_LOOKED_AT_SECONDS = 10.0
 # How long calls may go on over a connection that was replaced because certificates changed.
 _RETIRED_SECONDS = 3600.0
 
+# A replica that starts or drains says so itself, and is passed over: a list of addresses has no
+# readiness of its own, and DNS is late.
+#
 # Only what the server never began is retried by the channel: UNAVAILABLE. Anything more needs
 # to know the call: that is the client's business.
 _SERVICE_CONFIG = json.dumps(
     {
         "loadBalancingConfig": [{"round_robin": {}}],
+        "healthCheckConfig": {"serviceName": TAKING},
         "methodConfig": [
             {
                 "name": [{}],

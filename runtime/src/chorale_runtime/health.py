@@ -3,6 +3,8 @@
 ""                    all of this server: built, not draining, every probe well
 chorale.x.v1.XService the same, for those who ask by name
 live                  the process answers; for liveness, where a restart must be the cure
+taking                built and not draining; for clients that choose among replicas, and still
+                      want the error that says which dependency is away
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from chorale_runtime.app import Service
 from chorale_runtime.calls import Context
 
-LIVE = "live"
+LIVE, TAKING = "live", "taking"
 
 # How often a watched server is looked at again; the probes' own cache is as long.
 _WATCH_SECONDS = 5.0
@@ -36,7 +38,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
         self._names = {""}
         self._is_ready: Callable[[], Awaitable[bool]] | None = None
         self._changed = asyncio.Event()
-        self._has_ended = False
+        self._is_closed = False
 
     def service(self) -> Service:
         """This servicer, as the runtime serves it."""
@@ -55,7 +57,12 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
 
     def end(self) -> None:
         """From now on nothing is serving: the server drains."""
-        self._is_ready, self._has_ended = None, True
+        self._is_ready = None
+        self._tell_watchers()
+
+    def close(self) -> None:
+        """Ends the streams of watchers, who must not keep the server from ending."""
+        self._is_closed = True
         self._tell_watchers()
 
     async def is_serving(self) -> bool:
@@ -95,8 +102,8 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
             if status != told:
                 told = status
                 yield health_pb2.HealthCheckResponse(status=status)
-            if self._has_ended:
-                return  # a watcher must not keep the server from ending
+            if self._is_closed:
+                return
             try:
                 async with asyncio.timeout(_WATCH_SECONDS):
                     await changed.wait()
@@ -106,6 +113,8 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
     async def _status(self, name: str) -> health_pb2.HealthCheckResponse.ServingStatus:
         if name == LIVE:
             return _SERVING
+        if name == TAKING:
+            return _SERVING if self._is_ready is not None else _NOT_SERVING
         if name not in self._names:
             return _SERVICE_UNKNOWN
         return _SERVING if await self.is_serving() else _NOT_SERVING

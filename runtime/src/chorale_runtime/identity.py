@@ -1,12 +1,14 @@
 """Who a call comes from: bearer tokens, API keys, certificates, or loopback itself.
 
 A token or key says who calls, whatever certificate the connection shows. Without either, a
-certificate whose name is that of a service makes the caller that service. Services may say
+certificate whose name is that of a service makes the caller that service. Where there are no
+certificates, services may share a token that makes them one. Services may say
 whom they act for; nobody else is believed.
 """
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
@@ -37,9 +39,14 @@ class CredentialIdentity:
     """Callers say who they are, and prove it."""
 
     def __init__(
-        self, tokens: Tokens | None, keys: ApiKeys | None, services: Sequence[str]
+        self,
+        tokens: Tokens | None,
+        keys: ApiKeys | None,
+        services: Sequence[str],
+        shared: str = "",
     ) -> None:
         self._tokens, self._keys, self._services = tokens, keys, services
+        self._shared = shared.encode()
 
     async def identify(self, metadata: Mapping[str, Any], context: Context) -> Caller:
         """Reads a token, a key or a certificate, in this order."""
@@ -56,6 +63,8 @@ class CredentialIdentity:
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise CredentialsInvalid("`authorization` must be `Bearer <token>`")
+        if self._shared and hmac.compare_digest(token.strip().encode(), self._shared):
+            return Caller(SERVICE_TIER, SERVICE_TIER, is_service=True)
         if self._tokens is None:
             raise CredentialsInvalid("bearer tokens are not accepted here")
         return self._tokens.verify(token.strip())

@@ -2,7 +2,7 @@
 
 starting    the port answers: health NOT_SERVING, everything else UNAVAILABLE/NOT_READY
 serving     the app has opened what it needs; health says what the probes say
-draining    NOT_SERVING, a pause while load balancers notice, GOAWAY, grace, cancel
+draining    NOT_SERVING, no new long work, a pause while others notice, GOAWAY, grace, cancel
 """
 
 from __future__ import annotations
@@ -20,7 +20,16 @@ from pathlib import Path
 import grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_grpc
 
-from chorale_runtime import access, interceptor, listening, metrics, sideport, telemetry, tls
+from chorale_runtime import (
+    access,
+    draining,
+    interceptor,
+    listening,
+    metrics,
+    sideport,
+    telemetry,
+    tls,
+)
 from chorale_runtime.app import App, Build, S, Service
 from chorale_runtime.calls import Policy
 from chorale_runtime.dependencies import DependencyUnavailable
@@ -107,10 +116,12 @@ class Server:
         self.dispatch = Dispatch(self._policy, self._wrap(standing))
         self.address = self.metrics_address = ""
         self._is_drained = False
+        self._draining = draining.Draining()
 
     @asynccontextmanager
     async def built(self, settings: S, build: Build[S]) -> AsyncIterator[App]:
         """Builds the app and serves it; drains before what it stands on is closed."""
+        draining.use(self._draining)
         async with AsyncExitStack() as stack:
             entry = await stack.enter_async_context(access.opened(settings))
             app = await _built(settings, build, stack)
@@ -140,13 +151,22 @@ class Server:
         if self._is_drained:
             return
         self._is_drained = True
+        grace_seconds, pause_seconds = (
+            self._settings.drain_seconds,
+            self._settings.endpoint_pause_seconds,
+        )
+        self._draining.begin(pause_seconds + grace_seconds)
         self._health.end()
-        grace_seconds = self._settings.drain_seconds
         _log.info("draining", extra={"calls": len(self._policy.live)})
-        await asyncio.sleep(self._settings.endpoint_pause_seconds)
+        await asyncio.sleep(pause_seconds)
         loop = asyncio.get_running_loop()
         timer = loop.call_later(grace_seconds, self._policy.interrupt_all, NotReady("draining"))
-        await self._grpc.stop(grace_seconds + _CANCEL_SECONDS)
+        stopping = loop.create_task(self._grpc.stop(grace_seconds + _CANCEL_SECONDS))
+        # First GOAWAY, then the end of waiting streams: who comes back comes to another replica.
+        await asyncio.sleep(0)
+        self._draining.close()
+        self._health.close()
+        await stopping
         timer.cancel()
 
     def _wrap(self, app: App) -> dict[str, interceptor.Handler]:

@@ -1,5 +1,8 @@
 """Metrics for Prometheus: one registry per process, names `chorale_<service>_<noun>_<unit>`.
 
+Those who accept OpenMetrics are also told exemplars: for each bucket of a latency the trace of one
+call that fell into it.
+
 A metric may be asked for more than once (several services in one process, a server started
 again by a test): the same name is the same metric.
 """
@@ -19,14 +22,19 @@ from prometheus_client.metrics_core import (
     HistogramMetricFamily,
     Metric,
 )
+from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Exemplar
 
 # Seconds: from a look-up in memory to a stream that lasts as long as it may.
 CALL_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 600)
 
-CONTENT_TYPE = CONTENT_TYPE_LATEST
+# By this word a trace is found in the collector; Grafana is told of it once, in its data source.
+TRACE_LABEL = "trace_id"
+
+_OPEN_METRICS = "application/openmetrics-text"
 
 _registry = CollectorRegistry(auto_describe=True)
 ProcessCollector(registry=_registry)
@@ -58,8 +66,16 @@ def histogram(
 
 
 def exposition() -> bytes:
-    """All metrics, as Prometheus reads them."""
+    """All metrics, as anything reads them."""
     return generate_latest(_registry)
+
+
+def accepted(accept: str) -> tuple[str, bytes]:
+    """All metrics and their content type, as who accepts these types reads them best."""
+    if any(each.partition(";")[0].strip() == _OPEN_METRICS for each in accept.split(",")):
+        told: bytes = openmetrics.generate_latest(_registry)  # type: ignore[no-untyped-call]
+        return openmetrics.CONTENT_TYPE_LATEST, told
+    return CONTENT_TYPE_LATEST, exposition()
 
 
 _known: dict[str, Counter | Gauge | Histogram] = {}
@@ -78,9 +94,19 @@ class MethodMetrics:
     second, and read by Prometheus every few seconds.
     """
 
-    __slots__ = ("bytes_in", "bytes_out", "codes", "counts", "messages_in", "messages_out", "sum")
+    __slots__ = (
+        "bytes_in",
+        "bytes_out",
+        "codes",
+        "counts",
+        "messages_in",
+        "messages_out",
+        "sum",
+        "traces",
+    )
 
     def __init__(self) -> None:
+        self.traces: dict[int, tuple[str, float, int]] = {}
         self.codes: dict[str, int] = {}
         self.counts = [0] * (len(CALL_SECONDS) + 1)
         self.sum = 0.0
@@ -92,10 +118,24 @@ class MethodMetrics:
         self.counts[bisect_left(CALL_SECONDS, seconds)] += 1
         self.sum += seconds
 
-    def buckets(self) -> list[tuple[str, float]]:
-        """Upper bounds and how many calls took no longer, as Prometheus wants them."""
+    def traced(self, seconds: float, trace_id: str, at_ns: int) -> None:
+        """Keeps the trace of a call as the example of its bucket: the latest of each."""
+        self.traces[bisect_left(CALL_SECONDS, seconds)] = trace_id, seconds, at_ns
+
+    def buckets(self) -> list[tuple[str, float] | tuple[str, float, Exemplar]]:
+        """Upper bounds, how many calls took no longer, and the trace of one of them."""
         bounds = [*map(str, map(float, CALL_SECONDS)), "+Inf"]
-        return list(zip(bounds, accumulate(map(float, self.counts)), strict=True))
+        counts = accumulate(map(float, self.counts))
+        return [
+            (bound, count, *self._exemplar(bucket))
+            for bucket, (bound, count) in enumerate(zip(bounds, counts, strict=True))
+        ]
+
+    def _exemplar(self, bucket: int) -> tuple[Exemplar] | tuple[()]:
+        if bucket not in self.traces:
+            return ()
+        trace_id, seconds, at_ns = self.traces[bucket]
+        return (Exemplar({TRACE_LABEL: trace_id}, seconds, at_ns / 1e9),)
 
 
 class CallMetrics(Collector):

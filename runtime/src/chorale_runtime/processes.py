@@ -90,6 +90,8 @@ class Processes:
 
     def __init__(self, lanes: dict[str, "_Lane"]) -> None:
         self._lanes = lanes
+        self.warmed = asyncio.Event()
+        """Whether work may come: nothing is to be warmed, or it has been tried."""
 
     @classmethod
     @asynccontextmanager
@@ -119,6 +121,8 @@ class Processes:
                 lane.start()
             if warm is not None:
                 warming = asyncio.create_task(processes._warm(warm))
+            else:
+                processes.warmed.set()
             yield processes
         finally:
             if warming is not None:
@@ -155,6 +159,7 @@ class Processes:
         await asyncio.sleep(WARM_AFTER_SECONDS)
         # What goes wrong here goes wrong in the work too, which will say so.
         await asyncio.gather(*(self.run(warm) for _ in range(self.count)), return_exceptions=True)
+        self.warmed.set()
 
 
 def takes_progress(function: Callable[..., object]) -> bool:

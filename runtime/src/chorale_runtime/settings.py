@@ -101,7 +101,10 @@ class ServerSettings:
         "", help="Who may sign the certificates of other services, PEM. Set: calls use TLS."
     )
     service_token: str = setting(
-        "", secret=True, help="The bearer token this service shows to others, without mTLS."
+        "",
+        secret=True,
+        help="The bearer token this service shows to others, without mTLS. Who shows this very "
+        "one is a service too, so that all of a mesh may share one.",
     )
     jwt_keys_file: str = setting(
         "", help="Public keys that sign bearer tokens: a JWKS or PEM file, read when it changes."
@@ -181,6 +184,22 @@ class ServerSettings:
     def authenticates(self) -> bool:
         """Whether any way to authenticate callers is configured."""
         return bool(self.jwt_keys_file or self.api_keys or self.tls_client_ca_file)
+
+
+@dataclass(frozen=True)
+class DeviceSettings(ServerSettings):
+    """The rows of a service whose long work may be a device's."""
+
+    device_works: tuple[str, ...] = setting(
+        (),
+        help="RPCs whose operations are for devices, as patterns: `Train*,Generate*`. They wait in "
+        "the queue `SERVICE.cuda`. All processes of the service are told alike.",
+    )
+    work_queues: tuple[str, ...] = setting(
+        (),
+        help="Queues of operations this process works on, as patterns; `!*.cuda` leaves one to "
+        "others. Empty: all.",
+    )
 
 
 def load(kind: type[S], environ: Mapping[str, str]) -> S:

@@ -46,7 +46,7 @@ class SidePort:
         if verb not in (b"GET", b"HEAD"):
             return _response(405, _TEXT, b"Only GET is answered here.\n")
         if path == b"/metrics":
-            return _response(200, metrics.CONTENT_TYPE, metrics.exposition())
+            return _response(200, *metrics.accepted(_accept(head)))
         if path == b"/livez":
             return _response(200, _TEXT, b"live\n")
         if path == b"/readyz":
@@ -71,6 +71,14 @@ async def open_at(address: str, is_serving: Callable[[], Awaitable[bool]]) -> As
     finally:
         server.close()
         await server.wait_closed()
+
+
+def _accept(head: bytes) -> str:
+    """What the asker reads, by all its Accept headers."""
+    lines = [line.partition(b":") for line in head.split(b"\r\n")[1:]]
+    return ",".join(
+        value.decode("latin-1") for name, _, value in lines if name.strip().lower() == b"accept"
+    )
 
 
 def _response(status: int, content_type: str, body: bytes) -> bytes:

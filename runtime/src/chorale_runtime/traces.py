@@ -67,6 +67,11 @@ class Span:
         """The context that makes whatever follows a child of this span."""
         return f"00-{self.trace_id}-{self.span_id}-{'01' if self.sampled else '00'}"
 
+    @property
+    def told_trace_id(self) -> str:
+        """The trace's id, where a collector is told of this span; else empty."""
+        return self.trace_id if self.sampled and self.tracer.sink is not None else ""
+
     def end(self, error: str | None = None) -> None:
         """Closes the span; it is told to the collector if its trace is sampled."""
         self.end_ns, self.error = time.time_ns(), error

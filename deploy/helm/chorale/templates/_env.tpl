@@ -14,6 +14,11 @@
 {{- range .said.calls }}
 {{- $_ := set $rows (printf "%s_address" .) (printf "dns:///%s-%s:7400" (include "chorale.name" $.root) .) }}
 {{- end }}
+{{- with .said.deviceWorks }}
+{{- $_ := set $rows "device_works" (join "," .) }}
+{{- if not $.said.gpu.count }}{{ $_ := set $rows "work_queues" "!*.cuda" }}
+{{- else if $.pool }}{{ $_ := set $rows "work_queues" "*.cuda" }}{{ end }}
+{{- end }}
 {{- if .said.weights.files }}{{ $_ := set $rows "weights_directory" "/weights" }}{{ end }}
 {{- with $values.storage.objects.publicEndpoint }}{{ $_ := set $rows "objects_public_endpoint" . }}{{ end }}
 {{- if ne $values.tls.mode "off" }}
@@ -26,6 +31,7 @@
 {{- end }}
 {{- if $values.identity.apiKeys }}{{ $_ := set $rows "api_keys" true }}{{ end }}
 {{- if $values.identity.jwtSecret }}{{ $_ := set $rows "jwt_keys_file" "/run/chorale/jwks" }}{{ end }}
+{{- if $values.identity.serviceSecret }}{{ $_ := set $rows "service_token_file" "/run/chorale/service-token" }}{{ end }}
 {{- with $values.identity.jwtIssuer }}{{ $_ := set $rows "jwt_issuer" . }}{{ end }}
 {{- with $values.identity.jwtAudience }}{{ $_ := set $rows "jwt_audience" . }}{{ end }}
 {{- with $values.monitoring.otlpEndpoint }}

@@ -4,6 +4,11 @@
 {{- $base := omit $said "pools" -}}
 {{- $one := dict "root" .root "name" .name "full" (printf "%s-%s" (include "chorale.name" .root) .name) "said" $said -}}
 {{- if lt (int $said.scaling.minimum) 1 }}{{ fail (printf "services.%s.scaling.minimum is 0: nobody would take its calls. Say 0 for one of its pools." .name) }}{{ end -}}
+{{- if and $said.deviceWorks (not $said.gpu.count) }}
+{{- $devices := 0 }}
+{{- range $pool, $differs := $said.pools }}{{ $devices = add $devices (dig "gpu" "count" 0 $differs) }}{{ end }}
+{{- if not $devices }}{{ fail (printf "services.%s.deviceWorks names work that no pool would do: give one of its pools gpu.count." .name) }}{{ end }}
+{{- end -}}
 {{ include "chorale.identity" $one }}
 {{ include "chorale.policy" $one }}
 {{ include "chorale.workload" (merge (dict "pool" "" "workload" $one.full) $one) }}

@@ -13,6 +13,7 @@ spec:
   replicas: {{ .said.replicas }}
   {{- end }}
   revisionHistoryLimit: 3
+  minReadySeconds: {{ .said.settleSeconds }}
   strategy: {rollingUpdate: {maxUnavailable: 0, maxSurge: 1}}
   selector: {matchLabels: {{ include "chorale.selector" $pooled }}}
   template:
@@ -99,6 +100,9 @@ spec:
               {{- if $secure }}
               - secret: {name: {{ .full }}-tls, items: [{key: tls.crt, path: tls.crt}, {key: tls.key, path: tls.key}, {key: ca.crt, path: ca.crt}]}
               {{- end }}
+              {{- with .root.Values.identity.serviceSecret }}
+              - secret: {name: {{ . }}, items: [{key: service-token, path: service-token}]}
+              {{- end }}
               {{- with .root.Values.identity.jwtSecret }}
               - secret: {name: {{ . }}, items: [{key: jwks, path: jwks}]}
               {{- end }}
@@ -108,6 +112,11 @@ spec:
 {{/* What changes the number of pods. */}}
 {{- define "chorale.scaler" -}}
 {{- $by := .said.scaling -}}
+{{- $queue := "" -}}
+{{- if $by.queue }}{{ $queue = printf ", queue=%q" $by.queue }}
+{{- else if and .said.deviceWorks (not .said.gpu.count) }}{{ $queue = printf ", queue!=%q" (printf "%s.cuda" .name) }}
+{{- else if and .said.deviceWorks .pool }}{{ $queue = printf ", queue=%q" (printf "%s.cuda" .name) }}
+{{- end -}}
 {{- if eq $by.kind "hpa" }}
 ---
 apiVersion: autoscaling/v2
@@ -138,6 +147,6 @@ spec:
       metadata:
         serverAddress: {{ required "monitoring.prometheusUrl is needed where something is scaled by keda: http://host:9090." .root.Values.monitoring.prometheusUrl }}
         threshold: {{ $by.waitingPerPod | quote }}
-        query: {{ printf "sum(max by (queue) (chorale_%s_operations_waiting_count{namespace=%q%s})) + (sum(chorale_%s_operations_running_count{namespace=%q%s}) or vector(0))" .name .root.Release.Namespace (ternary "" (printf ", queue=%q" $by.queue) (empty $by.queue)) .name .root.Release.Namespace (ternary "" (printf ", queue=%q" $by.queue) (empty $by.queue)) | squote }}
+        query: {{ printf "sum(max by (queue) (chorale_%s_operations_waiting_count{namespace=%q%s})) + (sum(chorale_%s_operations_running_count{namespace=%q%s}) or vector(0))" .name .root.Release.Namespace $queue .name .root.Release.Namespace $queue | squote }}
 {{- end }}
 {{- end }}

@@ -20,6 +20,7 @@ from chorale_runtime.operations.errors import (
     RequestIdReused,
 )
 from chorale_runtime.operations.operations import Operations
+from chorale_runtime.operations.queues import Queues
 from chorale_runtime.operations.transitions import Policy
 from chorale_runtime.operations.work import Job, Work
 
@@ -31,6 +32,7 @@ __all__ = [
     "OperationNotFound",
     "Operations",
     "Policy",
+    "Queues",
     "RequestIdReused",
     "Work",
 ]

@@ -64,7 +64,7 @@ class Hub:
         channel = f"chorale_operations_{self._database.schema}"
         async with self._database.dedicated() as connection:
             await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
-            self._wake_all()
+            self.wake_all()
             while True:
                 async for heard in connection.notifies(timeout=SILENCE_SECONDS):
                     self._hear(heard.payload)
@@ -80,7 +80,8 @@ class Hub:
         elif kind == "cancel":
             self.on_cancel(uuid.UUID(subject))
 
-    def _wake_all(self) -> None:
+    def wake_all(self) -> None:
+        """Let everyone look for himself."""
         for watchers in self._watchers.values():
             for changed in watchers:
                 changed.set()

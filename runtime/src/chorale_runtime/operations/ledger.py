@@ -107,6 +107,16 @@ class Ledger:
         runs = {(r["id"], r["attempt"]): r["cancel_requested"] for r in rows if r["id"]}
         return Standing(runs, frozenset(row["job"] for row in rows))
 
+    async def is_alone(self, worker: int) -> bool:
+        """Whether no other worker of the service has given a sign of life of late."""
+        async with self._database.connection() as connection:
+            cursor = await connection.execute(
+                "SELECT 1 FROM procrastinate_workers WHERE id <> %s"
+                " AND last_heartbeat > now() - make_interval(secs => %s) LIMIT 1",
+                (worker, self._policy.stalled_seconds),
+            )
+            return await cursor.fetchone() is None
+
     async def take_over(self, attempts_max: Callable[[str], int]) -> bool:
         """Put back the work of one dead worker; False if there is none to be found.
 

@@ -47,11 +47,14 @@ class Measures:
         """An attempt began."""
         self._running.labels(queue).inc()
 
-    def ended(self, queue: str, method: str, ending: str, seconds: float) -> None:
-        """An attempt ended."""
+    def ended(
+        self, queue: str, method: str, ending: str, seconds: float, trace_id: str = ""
+    ) -> None:
+        """An attempt ended; `trace_id` is where a collector can show it."""
         self._running.labels(queue).dec()
         self._attempts.labels(method, ending).inc()
-        self._seconds.labels(method).observe(seconds)
+        exemplar = {metrics.TRACE_LABEL: trace_id} if trace_id else None
+        self._seconds.labels(method).observe(seconds, exemplar)
 
     def took_over(self, count: int) -> None:
         """So many operations were taken over."""

@@ -10,9 +10,10 @@ from typing import Self
 from google.longrunning import operations_pb2 as longrunning_pb
 from google.protobuf.message import Message
 
-from chorale_runtime import caller, traces
+from chorale_runtime import caller, draining, traces
 from chorale_runtime.app import Service
 from chorale_runtime.database import Database
+from chorale_runtime.draining import Draining
 from chorale_runtime.errors import ErrorTable
 from chorale_runtime.operations import schema, service
 from chorale_runtime.operations.errors import OperationNotFound
@@ -21,6 +22,7 @@ from chorale_runtime.operations.hub import Hub
 from chorale_runtime.operations.ledger import Ledger
 from chorale_runtime.operations.measures import Measures
 from chorale_runtime.operations.queue import JobQueue
+from chorale_runtime.operations.queues import Queues
 from chorale_runtime.operations.records import Record, identity_of
 from chorale_runtime.operations.store import Draft, Store
 from chorale_runtime.operations.sweep import Purge, Sweeper
@@ -37,9 +39,9 @@ QUEUE_CHARACTERS_MAX = 40  # procrastinate makes a PostgreSQL channel name of it
 class Operations:
     """The long work of one service: accepts it, runs it, and answers about it."""
 
-    def __init__(self, store: Store, hub: Hub, works: Sequence[Work]) -> None:
-        self._store, self._hub = store, hub
-        self._methods = {work.method for work in works}
+    def __init__(self, store: Store, hub: Hub, works: Sequence[Work], ending: Draining) -> None:
+        self._store, self._hub, self._draining = store, hub, ending
+        self._queues = {work.method: work.queue for work in works}
 
     @classmethod
     @asynccontextmanager
@@ -55,16 +57,18 @@ class Operations:
         slots: Mapping[str, int] | None = None,
         policy: Policy | None = None,
         purge: Purge | None = None,
+        queues: Queues | None = None,
     ) -> AsyncIterator[Self]:
         """Bring the tables up to date and begin to work.
 
         `slots` says how many operations of each queue run here at once; a queue it does
         not name gets one per process, or one if its work is a device's, and one with 0
-        is left to other replicas. `purge` is called with the name of each operation that
-        is forgotten, before its row goes. Closing hands back what does not end within
+        is left to other replicas, as are those that `queues` says. `purge` is called with
+        the name of each operation that is forgotten, before its row goes. A server that
+        drains takes no more work from then on; closing hands back what does not end within
         `policy.drain_seconds`.
         """
-        policy = policy or Policy()
+        policy, queues = policy or Policy(), queues or Queues()
         if queue_limit is not None:
             policy = dataclasses.replace(policy, queue_limit=queue_limit)
         await schema.migrate(database)
@@ -72,14 +76,22 @@ class Operations:
         queue = await JobQueue.open(database)
         hub = Hub(database)
         ledger = Ledger(database, queue, policy, speaker)
-        measures = Measures(domain.partition(".")[0], sorted({work.queue for work in works}))
+        routed = [queues.routed(work) for work in works]
+        # Work that was accepted before it was given to devices waits where it was put.
+        every = _slots(works, slots or {}, processes)
+        for before, after in zip(works, routed, strict=True):
+            every[after.queue] = max(every.get(after.queue, 0), every[before.queue])
+        mine = {
+            name: count for name, count in every.items() if count > 0 and queues.is_worked_on(name)
+        }
+        measures = Measures(domain.partition(".")[0], sorted(every))
         worker = Worker(
             queue,
             ledger,
             hub,
             speaker,
-            works,
-            _slots(works, slots or {}, processes),
+            routed,
+            mine,
             processes,
             policy,
             measures,
@@ -94,11 +106,13 @@ class Operations:
         )
         around = [asyncio.create_task(each) for each in always]
         serving = [asyncio.create_task(each) for each in worker.serving()]
+        ending = draining.current()
+        around.append(asyncio.create_task(_leave_to_others(ending, serving, hub)))
         try:
-            yield cls(Store(database, queue, policy, speaker), hub, works)
+            yield cls(Store(database, queue, policy, speaker), hub, routed, ending)
         finally:
             await _end(serving)
-            await worker.leave()
+            await worker.leave(min(policy.drain_seconds, ending.seconds_left()))
             await _end(around)
 
     async def start(
@@ -116,7 +130,7 @@ class Operations:
         `RequestIdReused` if the request_id stands for a different request, `QueueFull`
         if too much is waiting. Of higher `priority` is run first.
         """
-        if work.method not in self._methods:
+        if work.method not in self._queues:
             raise ValueError(f"{work.method} is not among the works of these operations")
         asking = caller.current()
         draft = Draft(
@@ -125,7 +139,7 @@ class Operations:
             method=work.method,
             request_id=request_id or str(uuid.uuid4()),
             request=bytes(request.SerializeToString(deterministic=True)),
-            queue=work.queue,
+            queue=self._queues[work.method],
             priority=priority,
             traceparent=traces.traceparent(),
             audio=audio,
@@ -145,7 +159,7 @@ class Operations:
 
     def services(self) -> list[Service]:
         """The two gRPC services that answer about operations, for the app."""
-        return service.services(self._store, self._hub)
+        return service.services(self._store, self._hub, self._draining)
 
 
 def _slots(
@@ -161,7 +175,17 @@ def _slots(
                 f"the queue name {queue!r} has {len(queue)} characters;"
                 f" {QUEUE_CHARACTERS_MAX} are the most"
             )
-    return {queue: count for queue, count in slots.items() if count > 0}
+    return slots
+
+
+async def _leave_to_others(
+    ending: Draining, serving: Sequence["asyncio.Task[None]"], hub: Hub
+) -> None:
+    """Takes no new work once the server drains, and lets watchers go when it is closed."""
+    await ending.begun.wait()
+    await _end(serving)
+    await ending.closed.wait()
+    hub.wake_all()
 
 
 async def _end(tasks: Sequence["asyncio.Task[None]"]) -> None:

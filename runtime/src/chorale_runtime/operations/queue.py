@@ -92,11 +92,15 @@ class JobQueue:
         """Put back what the worker has taken, and strike it off."""
         async with self._database.connection() as connection:
             cursor = await connection.execute(
-                "SELECT id FROM procrastinate_jobs WHERE worker_id = %s AND status = 'doing'",
+                "SELECT id, queue_name FROM procrastinate_jobs"
+                " WHERE worker_id = %s AND status = 'doing'",
                 (worker,),
             )
             for row in await cursor.fetchall():
                 await self.put_back(connection, row["id"], 0.0)
+                await connection.execute(
+                    "SELECT operations_notify(%s)", (f"work {row['queue_name']}",)
+                )
             await connection.execute(queries["unregister_worker"], {"worker_id": worker})
 
 

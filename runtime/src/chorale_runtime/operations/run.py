@@ -51,6 +51,7 @@ class Run:
     ) -> None:
         self.record, self.work = record, work
         self._ledger, self._speaker, self._processes = ledger, speaker, processes
+        self.told_trace_id = ""
         self._notes = Notes()
         self._stopping = asyncio.Event()
         self._reason: Reason | None = None
@@ -72,6 +73,7 @@ class Run:
         record = self.record
         with traces.continued(record.traceparent, record.method, operation=record.name) as span:
             span.attributes["attempt"] = record.attempt
+            self.told_trace_id = span.told_trace_id
             ending = await self._attempt()
             span.attributes["ending"] = ending
             return ending

@@ -14,23 +14,25 @@ from google.protobuf.message_factory import GetMessageClass
 
 from chorale_runtime import caller, deadline
 from chorale_runtime.app import Service
+from chorale_runtime.draining import Draining
 from chorale_runtime.operations.errors import OperationNotFound
 from chorale_runtime.operations.hub import Hub
 from chorale_runtime.operations.paging import Cursor, Filter, page_size
 from chorale_runtime.operations.records import Record, identity_of
 from chorale_runtime.operations.store import Store
-from chorale_runtime.refusals import FieldViolation, RequestInvalid
+from chorale_runtime.refusals import FieldViolation, NotReady, RequestInvalid
 
 WAIT_MAX_SECONDS = 60.0
 WAIT_MARGIN_SECONDS = 0.3  # left of the caller's deadline, to answer in time
+ELSEWHERE_SECONDS = 0.1  # another replica tells on at once
 LOOK_SECONDS = 15.0  # a watcher that hears nothing looks for itself
 
 
 class LongRunningServicer(longrunning_grpc.OperationsServicer):  # type: ignore[misc]
     """Answers google.longrunning.Operations for the caller's own operations."""
 
-    def __init__(self, store: Store, hub: Hub) -> None:
-        self._store, self._hub = store, hub
+    def __init__(self, store: Store, hub: Hub, draining: Draining) -> None:
+        self._store, self._hub, self._draining = store, hub, draining
 
     async def GetOperation(self, request: Any, context: Any) -> Any:
         """How the operation stands."""
@@ -87,14 +89,16 @@ class LongRunningServicer(longrunning_grpc.OperationsServicer):  # type: ignore[
                 left = ends - asyncio.get_running_loop().time()
                 if record.is_done or left <= 0:
                     return record
+                if self._draining.closed.is_set():
+                    raise NotReady("draining", ELSEWHERE_SECONDS)
                 await _heard(changed, min(left, LOOK_SECONDS))
 
 
 class OperationsServicer(operations_grpc.OperationsServiceServicer):
     """Answers chorale.operations.v1.OperationsService."""
 
-    def __init__(self, store: Store, hub: Hub) -> None:
-        self._store, self._hub = store, hub
+    def __init__(self, store: Store, hub: Hub, draining: Draining) -> None:
+        self._store, self._hub, self._draining = store, hub, draining
 
     async def WatchOperation(
         self, request: operations_pb.WatchOperationRequest, context: Any
@@ -114,18 +118,20 @@ class OperationsServicer(operations_grpc.OperationsServiceServicer):
                 if record.is_done:
                     yield operations_pb.WatchOperationResponse(operation=record.operation())
                     return
+                if self._draining.closed.is_set():
+                    raise NotReady("draining", ELSEWHERE_SECONDS)
                 await _heard(changed, LOOK_SECONDS)
 
 
-def services(store: Store, hub: Hub) -> list[Service]:
+def services(store: Store, hub: Hub, draining: Draining) -> list[Service]:
     """Both services, ready to be put into an app."""
     longrunning = longrunning_pb.DESCRIPTOR.services_by_name["Operations"]
     watching = operations_pb.DESCRIPTOR.services_by_name["OperationsService"]
     return [
-        Service(longrunning, LongRunningServicer(store, hub), _add_longrunning),
+        Service(longrunning, LongRunningServicer(store, hub, draining), _add_longrunning),
         Service(
             watching,
-            OperationsServicer(store, hub),
+            OperationsServicer(store, hub, draining),
             operations_grpc.add_OperationsServiceServicer_to_server,
         ),
     ]

@@ -24,6 +24,7 @@ ATTEMPTS_MAX = 3  # of a method that this build does not know
 FETCH_RETRY_SECONDS = 0.5
 LEAVE_SECONDS = 5.0
 UNKNOWN_RETRY_SECONDS = 5.0
+WARM_SECONDS_MAX = 60.0
 EARLY_CANCELS_MAX = 1000
 
 
@@ -79,13 +80,13 @@ class Worker:
                 logger.exception("operations_heartbeat_broke")
             await asyncio.sleep(self._policy.heartbeat_seconds)
 
-    async def leave(self) -> None:
-        """Finish what ends soon, hand the rest back, and leave.
+    async def leave(self, drain_seconds: float) -> None:
+        """Finish what ends within `drain_seconds`, hand the rest back, and leave.
 
         Called when nothing new is taken any more; `live` goes on until this is done.
         """
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=self._policy.drain_seconds)
+            await asyncio.wait(self._tasks, timeout=drain_seconds)
         for run in self._runs.values():
             run.stop(Reason.HANDED_BACK)
         if self._tasks:
@@ -102,6 +103,7 @@ class Worker:
             logger.warning("operations_left_unsaid", exc_info=True)
 
     async def _serve_queue(self, queue: str, count: int) -> None:
+        await self._let_the_warm_begin()
         free = asyncio.Semaphore(count)
         while True:
             await free.acquire()
@@ -111,6 +113,19 @@ class Worker:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
             task.add_done_callback(lambda _: free.release())
+
+    async def _let_the_warm_begin(self) -> None:
+        """Waits until our processes are warm, if others are there to take the work meanwhile."""
+        if self._processes is None or self._processes.warmed.is_set():
+            return
+        await self._registered.wait()
+        try:
+            if await self._ledger.is_alone(self._id):
+                return
+            async with asyncio.timeout(WARM_SECONDS_MAX):
+                await self._processes.warmed.wait()
+        except (*STORE_AWAY, TimeoutError):
+            return  # better cold than never
 
     async def _next(self, queue: str) -> QueuedJob:
         """Wait for a job of the queue."""
@@ -159,7 +174,8 @@ class Worker:
             ending = await run.attempt()
         finally:
             seconds = time.monotonic() - began
-            self._measures.ended(record.queue, record.method, ending, seconds)
+            trace_id = run.told_trace_id
+            self._measures.ended(record.queue, record.method, ending, seconds, trace_id)
         logger.info(
             "operation_attempted",
             extra={
