@@ -12,6 +12,7 @@ import os
 os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 import argparse
+import asyncio
 import sys
 import time
 from collections.abc import Callable
@@ -21,13 +22,14 @@ from chorale_generation.cascade import codec, making, network
 from chorale_generation.cascade.swift import swift
 
 from bench.children import in_turns
+from bench.generation_batching import served
 from bench.ratios import Bound, Ratio, report
 
 ROUNDS, SECONDS = 4, 16.0
 _CODEC_SECONDS = 4
 _STEPS = round(SECONDS * codec.STEPS_PER_SECOND)
 _DECODE_MOST, _CASCADE_MOST, _BATCH_LEAST, _SLOWER_MOST = 0.85, 0.5, 3.0, 1.2
-_BATCH = 8
+_BATCH, _REQUESTS = 8, 32
 
 
 def main() -> int:
@@ -118,6 +120,8 @@ def _gpu() -> int:
     single, batch = ([_gpu_seconds(models, size) for _ in range(20)] for size in (1, _BATCH))
     frames = [1.0 / seconds for seconds in single], [_BATCH / seconds for seconds in batch]
     p95 = [sorted(taken)[18] for taken in (batch, single)]
+    dynamic = asyncio.run(served("cuda:0", _BATCH, _REQUESTS))
+    alone = asyncio.run(served("cuda:0", 1, _REQUESTS))
     return report(
         [
             Ratio(
@@ -129,6 +133,20 @@ def _gpu() -> int:
             ),
             Ratio(
                 "95th percentile of a batch's time", [p95[0]], [p95[1]], "s", at_most=_SLOWER_MOST
+            ),
+            Ratio(
+                f"{_REQUESTS} requests at once by the service's batcher, per s",
+                [dynamic.requests_per_second],
+                [alone.requests_per_second],
+                "/s",
+                at_least=_BATCH_LEAST,
+            ),
+            Ratio(
+                "95th percentile of how long they took",
+                [dynamic.p95_seconds],
+                [alone.p95_seconds],
+                "s",
+                at_most=_SLOWER_MOST,
             ),
         ]
     )

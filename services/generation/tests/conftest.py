@@ -15,6 +15,7 @@ from chorale_generation.app import build
 from chorale_generation.settings import Settings
 from chorale_mesh.objects import EmbeddedObjects
 from chorale_runtime.server import running
+from language_model import LanguageModel, serving
 from standing_ingest import Ingest, standing
 
 
@@ -27,8 +28,15 @@ def ingest(
         yield ingest
 
 
+@pytest.fixture(scope="session")
+def language_model() -> Iterator[LanguageModel]:
+    """What rephrases explanations."""
+    with serving() as model:
+        yield model
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def address(ingest: Ingest) -> AsyncIterator[str]:
+async def address(ingest: Ingest, language_model: LanguageModel) -> AsyncIterator[str]:
     """Where a generation service is served that stands beside all it calls."""
     given = ingest.settings()
     async with AsyncExitStack() as opened:
@@ -51,6 +59,8 @@ async def address(ingest: Ingest) -> AsyncIterator[str]:
             train_checkpoint_seconds_max=0.0,
             train_codec_filters=2,
             train_codec_entries=32,
+            openai_url=language_model.url,
+            openai_model="tiny",
             analysis_address=analysis.address,
             mastering_address=mastering.address,
             **given,

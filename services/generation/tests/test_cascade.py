@@ -2,9 +2,13 @@
 
 import hashlib
 import io
+import json
+import subprocess
+import sys
 import uuid
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -15,7 +19,9 @@ from chorale.engines.v1 import engine_pb2
 from chorale.generation.v1 import generation_service_pb2, models_pb2, outputs_pb2, tracks_pb2
 from chorale_generation.cascade import codec, making, network
 from chorale_generation.cascade.asked import CascadeWishes
+from chorale_generation.cascade.ladder import Rung, descended
 from chorale_generation.cascade.swift import swift
+from chorale_generation.checkpoints import written
 from chorale_generation.refusals import MemoryExhausted
 from test_registry import uploaded
 from test_two_tracks import asking, ended, fetched, info, made
@@ -49,6 +55,10 @@ def noise(seconds: float, seed: int) -> Any:
     """Quiet noise."""
     draws = np.random.default_rng(seed)
     return (0.1 * draws.standard_normal(round(seconds * codec.RATE_HZ))).astype(np.float32)
+
+
+def quiet(_: str, __: float) -> None:
+    """Tells nobody."""
 
 
 def test_the_codec_is_the_published_one() -> None:
@@ -116,34 +126,77 @@ def test_stages_can_be_left_out(models: making.Models) -> None:
     assert not torch.allclose(whole, swapped)
 
 
-def test_memory_that_is_short_is_said(
-    models: making.Models, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Windows are halved where memory does not suffice; the frames are as many as asked."""
-    encode = making.encoded
+def test_windows_together_give_what_they_give_alone(models: making.Models) -> None:
+    """Pairs of several lengths, four windows at once: each is what it is alone, within 1e-4."""
+    wishes = CascadeWishes()
+    pairs = [
+        making.Pair(noise(seconds, seed), noise(seconds, seed + 9), wishes)
+        for seed, seconds in enumerate((1.0, 1.7, 1.0))
+    ]
+    together = making.make(models, pairs, Rung(width=4, window_seconds=1.0), quiet)
+    for pair, made_together in zip(pairs, together, strict=True):
+        (alone,) = making.make(models, [pair], Rung(window_seconds=1.0), quiet)
+        assert len(alone.sound) == len(pair.one)
+        assert np.abs(alone.sound - made_together.sound).max() < 1e-4
+        assert not made_together.concessions
 
-    def scarce(model: Any, sound: torch.Tensor) -> torch.Tensor:
-        if sound.shape[-1] > 2.5 * codec.RATE_HZ:
-            raise MemoryError
-        return encode(model, sound)
 
-    monkeypatch.setattr(making, "encoded", scarce)
-    stages: list[str] = []
-    result = making.make(
-        models, noise(3, 1), noise(3, 2), CascadeWishes(), lambda stage, _: stages.append(stage)
+def test_the_ladder_goes_from_the_widest_to_the_cpu() -> None:
+    """First fewer at once, then shorter windows, half precision, and the CPU from its top."""
+    rung, said = Rung(width=2, device="cuda"), []
+    while (below := rung.below) is not None:
+        said.append(rung.step_to(below))
+        rung = below
+    shorter = [f"window {seconds} s -> {seconds // 2} s" for seconds in (16, 8, 4)]
+    half = ["single -> half precision"]
+    assert said == ["batch 2 -> 1", *shorter, *half, "cuda -> cpu", *shorter, *half]
+
+
+def test_memory_that_is_short_is_said(weights: tuple[Weights, Weights], tmp_path: Path) -> None:
+    """A process whose memory the kernel caps makes all frames in shorter windows, and says so."""
+    for name, table in zip(("codec", "cascade"), weights, strict=True):
+        (tmp_path / name).write_bytes(written(table))
+    ran = subprocess.run(
+        [sys.executable, str(Path(__file__).with_name("capped.py")), str(tmp_path)],
+        capture_output=True,
+        check=True,
     )
-    assert result.concessions == (
-        "window 16 s -> 8 s",
-        "window 8 s -> 4 s",
-        "window 4 s -> 2 s",
-    )
-    assert len(result.sound) == 3 * codec.RATE_HZ
-    assert np.isfinite(result.sound).all()
-    assert np.abs(result.sound).max() <= 0.9 + 1e-6
-    assert stages[:4] == ["encoding"] * 4
-    monkeypatch.setattr(making, "encoded", lambda *_: (_ for _ in ()).throw(MemoryError()))
-    with pytest.raises(MemoryExhausted):
-        making.make(models, noise(2, 1), noise(2, 2), CascadeWishes(), lambda *_: None)
+    told = json.loads(ran.stdout)
+    steps = ["window 16 s -> 8 s", "window 8 s -> 4 s", "window 4 s -> 2 s"]
+    gave = told["concessions"]
+    assert gave
+    assert gave == [*steps, "single -> half precision"][: len(gave)]
+    assert (told["frame_count"], told["is_finite"]) == (4 * codec.RATE_HZ, True)
+
+
+def test_what_fits_nowhere_is_refused(models: making.Models) -> None:
+    """Where torch is denied memory on every rung, the last one is named, and nothing is held."""
+    denied = models.codec.encoder.register_forward_pre_hook(lambda *_: torch.empty(1 << 50))
+    pair = making.Pair(noise(1, 1), noise(1, 2), CascadeWishes())
+    try:
+        with pytest.raises(MemoryExhausted) as caught:
+            making.make(models, [pair], Rung(), quiet)
+    finally:
+        denied.remove()
+    assert (caught.value.device, caught.value.window_seconds) == ("cpu", 2.0)
+    assert making.make(models, [pair], Rung(), quiet)[0].concessions == ()
+
+
+def test_windows_longer_than_the_sound_are_not_tried_again() -> None:
+    """Of 3 s the windows of 16, 8 and 4 s are one and the same."""
+    rung, steps = descended(Rung(), 3.0)
+    assert rung == Rung(window_seconds=2.0)
+    assert len(steps) == 3
+    rung, steps = descended(Rung(window_seconds=2.0, device="cuda", is_half=True), 3.0)
+    assert (rung, steps) == (Rung(), ["cuda -> cpu"])
+
+
+def test_half_precision_sounds_like_single(models: making.Models) -> None:
+    """What gives for memory is precision alone: the sounds correlate by over .99."""
+    pair = making.Pair(noise(1, 1), noise(1, 2), CascadeWishes())
+    (single,) = making.make(models, [pair], Rung(), quiet)
+    (half,) = making.make(models, [pair], Rung(is_half=True), quiet)
+    assert np.corrcoef(single.sound, half.sound)[0, 1] > 0.99
 
 
 @pytest.mark.asyncio(loop_scope="session")

@@ -12,6 +12,7 @@ import soundfile
 import torch
 from chorale_client.command.main import cli
 from click.testing import CliRunner, Result
+from language_model import LanguageModel
 from standing_ingest import Ingest
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -38,7 +39,7 @@ def run(address: str, ingest: Ingest, monkeypatch: pytest.MonkeyPatch, tmp_path:
     return run_
 
 
-async def test_two_files_become_one(run: Run) -> None:
+async def test_two_files_become_one(run: Run, language_model: LanguageModel) -> None:
     """The command stores both, makes one of them and fetches it; figures are told."""
     options = ["--seconds", "4", "--section-bars", "1", "--seed", "3", "-o", "both.wav"]
     result = await run("generate", "a.flac", "b.flac", *options)
@@ -47,8 +48,11 @@ async def test_two_files_become_one(run: Run) -> None:
     assert "both.wav" in told
     file = soundfile.info("both.wav")
     assert (file.samplerate, file.channels, file.frames) == (24000, 1, 96_000)
-    explained = await run("explain", result.stderr.split()[-1], "--language", "es")
+    operation = result.stderr.split()[-1]
+    explained = await run("explain", operation, "--language", "es")
     assert "La pista 1 está en" in explained.stdout
+    language_model.answer = "In other words."
+    assert "In other words." in (await run("explain", operation, "--engine", "openai")).stdout
 
 
 async def test_a_program_reads_the_answer(run: Run) -> None:
@@ -73,6 +77,20 @@ async def test_weights_are_brought_in_by_a_command(run: Run) -> None:
     options = ["--engine", "bark", "--licence", "MIT"]
     told = await run("models", "models/shelf", "--import", "lamp.pt", *options)
     assert "models/shelf/1\tbark\tMIT" in told.stdout
+    torch.save({"b": torch.ones(3)}, "torch.pt")
+    assert (
+        "shelf/2" in (await run("models", "models/shelf", "--import", "torch.pt", *options)).stdout
+    )
+    await run("models", "models/shelf/2", "--delete")
+    assert "shelf/2" not in (await run("models")).stdout
+    for arguments in (["--alias", "best"], ["--delete"]):
+        whole = await asyncio.to_thread(
+            CliRunner().invoke, cli, ["models", "models/shelf", *arguments]
+        )
+        assert "need a version" in whole.output
+    assert "best" in (await run("models", "models/shelf/1", "--alias", "best")).stdout
+    assert "models/shelf/1" in (await run("models", "models/shelf/best")).stdout
+    await run("models", "models/shelf", "--import", "lamp.pt", *options, "--alias", "best")
     torch.save({"a": print}, "evil.pt")
     arguments = ["models", "models/evil", "--import", "evil.pt", "--engine", "bark"]
     refused = await asyncio.to_thread(CliRunner().invoke, cli, arguments)

@@ -6,15 +6,20 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from chorale.generation.v1 import training_pb2
 from chorale_generation.cascade import codec
 from chorale_generation.cascade.asked import ModelPath
 from chorale_generation.checkpoints import NotTrained
+from chorale_generation.messages import training as messages
 from chorale_generation.refusals import DatasetTooSmall
+from chorale_generation.settings import Settings
+from chorale_generation.store.trainings import Told
 from chorale_generation.training import cascade_lesson, teaching
 from chorale_generation.training.asked import (
     CascadeStart,
@@ -23,8 +28,10 @@ from chorale_generation.training.asked import (
     CodecWishes,
     Corpus,
     Plan,
+    Point,
     Teaching,
 )
+from chorale_runtime.settings import SettingsRefused
 
 TINY = CodecWishes(filters=2, codebook_size=16, bandwidth_kbps=1.5, warm_up_steps=1)
 START = CascadeStart(ModelPath("", "", ""))
@@ -74,7 +81,7 @@ def test_a_cascade_learns_what_is_wanted(pairs: CascadeTeaching, tmp_path: Path)
 
 def test_a_codec_is_the_same_in_one_lap_and_in_many(corpus: Corpus, tmp_path: Path) -> None:
     """State that is written and read after every step makes the same bytes as none."""
-    asked = CodecTeaching(corpus, Plan(seed=2, epochs=2, batch_size=2), TINY)
+    asked = CodecTeaching(corpus, Plan(seed=2, epochs=3, batch_size=3), TINY)
     digests = set()
     for name, seconds in (("one", 60.0), ("many", 0.0)):
         lap_by_lap(asked, tmp_path / name, seconds)
@@ -142,3 +149,30 @@ def test_what_is_wanted_has_strokes_of_one_and_tones_of_the_other() -> None:
     alike = np.corrcoef(both, clicks + tone)[0, 1]
     assert alike > 0.8
     assert np.corrcoef(swapped, clicks + tone)[0, 1] < 0.5 * alike
+
+
+@pytest.mark.parametrize(("warm_up_steps", "is_warned"), [(0.0, True), (2.0, False)])
+def test_a_codec_is_not_measured_by_its_warm_up(warm_up_steps: float, is_warned: bool) -> None:
+    """Losses are lower without a quantiser; that they rise when it joins is not by heart."""
+    now = datetime.now(UTC)
+    losses = enumerate((0.2, 0.1, 0.5, 0.4), 1)
+    curve = [Told(Point(step, step, loss, loss, 1e-3), False, "", now) for step, loss in losses]
+    metrics = {"validated_apart": 1.0, "validation_loss": 0.4, "warm_up_steps": warm_up_steps}
+    told = {"ended_by": "epochs", "seed": "1", "resumed_count": "0"}
+    warnings = messages.report(curve, told, metrics).warnings
+    assert bool(warnings) == is_warned
+
+
+def test_codecs_that_could_not_be_loaded_are_refused_at_the_start() -> None:
+    """An odd count of filters, and codebooks whose size is no power of two, are both named."""
+    with pytest.raises(SettingsRefused) as caught:
+        Settings(train_codec_filters=7, train_codec_entries=1000)
+    assert "FILTERS is 7" in str(caught.value)
+    assert "ENTRIES is 1000" in str(caught.value)
+
+
+def test_what_is_told_of_checkpoints_is_what_is_done() -> None:
+    """Minutes that are asked hold up to the service's own limit."""
+    settings = training_pb2.TrainingSettings(checkpoint_minutes=60)
+    assert messages.checkpoint_seconds(settings, 90.0) == 90.0
+    assert messages.plan_said(Plan(seed=1), 90.0)["settings.checkpoint_minutes"] == "1.5"

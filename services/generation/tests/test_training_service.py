@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import uuid
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,20 @@ import numpy as np
 import pytest
 import pytest_asyncio
 from chorale.generation.v1 import datasets_pb2, models_pb2, outputs_pb2, training_pb2
+from chorale_audio.source import Store as Bucket
+from chorale_generation.servicer.fetching import ModelFiles
+from chorale_generation.servicer.training_asked import TrainingPlanner
+from chorale_generation.servicer.trainings import Pace, TrainWorks
+from chorale_generation.settings import Settings
+from chorale_generation.store.datasets import Datasets
+from chorale_generation.store.models import Store
+from chorale_generation.store.registry import Registry
+from chorale_generation.store.trainings import Trainings
+from chorale_runtime import caller
+from chorale_runtime.database import Database
+from chorale_runtime.objects import Objects
+from chorale_runtime.operations import Job
+from chorale_runtime.operations.work import Notes
 from google.longrunning import operations_pb2, operations_pb2_grpc
 from test_registry import reason
 from test_two_tracks import WAIT_SECONDS, asking, ended, info, made
@@ -191,6 +206,63 @@ async def test_a_killed_training_makes_the_same_model(
     answer = await trained(channel, operation, training_pb2.TrainCodecResponse())
     assert answer.report.resumed_count >= 1
     assert answer.model.files[0].sha256 == codec.model.files[0].sha256
+
+
+async def test_an_attempt_that_is_lost_once_it_has_registered_is_the_last_to_train(
+    ingest: Any, dataset: Any, codec: training_pb2.TrainCodecResponse
+) -> None:
+    """The next attempt answers what the lost one would have, with nothing to compute with.
+
+    Left to it: a version that exists by now, and a row that names a checkpoint which is gone.
+    """
+    settings = Settings(**ingest.settings())
+    request = codec_request(dataset.name, "encodec-tiny")
+    request.details.version = "1"
+    name = codec.model.trained_by
+    migrations = resources.files("chorale_generation") / "migrations"
+    async with (
+        Database.open(settings.database_url, "generation", migrations) as database,
+        Objects.of(settings) as objects,
+    ):
+        models, trainings = Store(database), Trainings(database, objects)
+        datasets = Datasets(database, objects, Bucket.of(settings))
+        planner, registry = TrainingPlanner(models, datasets, 60), Registry(database, models)
+        pace = Pace(0.0, 0.0, 2, 32)
+        files = ModelFiles(objects, "")
+        works = TrainWorks(planner, datasets, trainings, registry, objects, files, pace, "")
+        async with database.connection() as connection:
+            row = (name.removeprefix("operations/"), 1)
+            await connection.execute("INSERT INTO training (operation, step) VALUES (%s, %s)", row)
+        found = await models.find("local", codec.model.name)
+        job = Job(name, found.owner, 2, request, Notes(), None, "cpu")
+        with caller.acting(caller.Caller(found.owner, "studio")):
+            again = await works.train_codec(job)
+        assert again == codec
+        async with database.connection() as connection:
+            rows = await connection.execute("SELECT FROM training WHERE operation = %s", row[:1])
+            assert await rows.fetchone() is None
+
+
+async def test_sound_of_a_dataset_that_never_came_to_be_goes_with_its_operation(
+    ingest: Any, dataset: Any
+) -> None:
+    """Forgotten operations leave no sound; that of a dataset which is there stays."""
+    settings = Settings(**ingest.settings())
+    migrations = resources.files("chorale_generation") / "migrations"
+    async with (
+        Database.open(settings.database_url, "generation", migrations) as database,
+        Objects.of(settings) as objects,
+    ):
+        datasets = Datasets(database, objects, Bucket.of(settings))
+        unborn = uuid.uuid4()
+        await datasets.keep_sound(unborn, "audio/x", b"sound")
+        left = {}
+        for identity in (str(unborn), dataset.name.removeprefix("datasets/")):
+            await datasets.forget_unborn(f"operations/{identity}")
+            folder = f"generation/datasets/{identity}/"
+            left[identity] = [each async for each in objects.list(folder)]
+        assert not left[str(unborn)]
+        assert len(left[dataset.name.removeprefix("datasets/")]) == len(dataset.items)
 
 
 async def test_a_cascade_is_trained_and_makes_a_track(

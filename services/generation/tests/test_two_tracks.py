@@ -16,11 +16,18 @@ import pytest_asyncio
 import signals
 import soundfile
 from chorale.audio.v1 import audio_pb2
-from chorale.generation.v1 import explain_pb2, outputs_pb2, tracks_pb2
+from chorale.generation.v1 import (
+    explain_pb2,
+    generation_service_pb2,
+    outputs_pb2,
+    tracks_pb2,
+)
 from chorale.ingest.v1 import audio_pb2 as catalogue_pb2
 from chorale.ingest.v1 import ingest_service_pb2_grpc
+from chorale_generation.engines import EXPLAIN
 from google.longrunning import operations_pb2, operations_pb2_grpc
 from google.rpc import error_details_pb2, status_pb2
+from language_model import LanguageModel
 from standing_ingest import Ingest
 
 # One mesh for all tests: starting it takes longer than any of them.
@@ -194,6 +201,30 @@ async def test_an_operation_is_explained(
     assert {"input", "heard", "setting", "engine", "result"} <= {f.subject for f in answer.facts}
     assert sentence in answer.text
     assert {each.field for each in answer.advice} >= {"mosaic.influence", "seed"}
+
+
+async def test_explanations_name_who_put_them_into_words(
+    generation: Any, default: Made, language_model: LanguageModel
+) -> None:
+    """Facts and advice are those of the record, whoever words them; `ListEngines` tells of both."""
+    request = explain_pb2.ExplainRequest(operation=default[0].name)
+    plain = await generation.Explain(request)
+    request.engine = "openai"
+    language_model.answer = "A track of two."
+    answer = await generation.Explain(request)
+    assert (answer.text, answer.provenance.engine_used) == ("A track of two.", "openai")
+    assert (answer.facts, answer.advice) == (plain.facts, plain.advice)
+    assert language_model.requests[-1][1]["messages"][1]["content"] == plain.text
+    language_model.answer = "A track of 9999999."
+    answer = await generation.Explain(request)
+    assert (answer.text, answer.provenance.engine_used) == (plain.text, "chorale")
+    assert "9999999" in answer.provenance.settings["rephrasing_refused"]
+    listing = generation_service_pb2.ListEnginesRequest(capability=EXPLAIN)
+    engines = (await generation.ListEngines(listing)).engines
+    assert [(each.name, each.available) for each in engines] == [
+        ("chorale", True),
+        ("openai", True),
+    ]
 
 
 async def test_what_cannot_be_explained_says_why(

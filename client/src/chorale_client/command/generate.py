@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 @click.option("--lufs", type=float, help="Integrated loudness. Default: -14.")
 @click.option("--seed", type=int, help="The same seed makes the same audio. Default: any.")
 @click.option("--engine", default="", help="As `chorale engines generation` lists them.")
+@click.option("--model", default="", help="Cascade of encodec-cascade. Default: models/cascade.")
+@click.option("--codec", default="", help="Its codec. Default: models/encodec-24khz.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Write the WAV file here.")
 def command(session: Session, one: str, other: str, out: Path | None, **said: Any) -> None:
     """Make one track out of two: the rhythm of one, the harmony of the other.
@@ -63,6 +65,8 @@ def command(session: Session, one: str, other: str, out: Path | None, **said: An
                 section_bars=said["section_bars"] or 0,
             ),
         )
+        if said["model"] or said["codec"]:
+            request.cascade.model, request.cascade.codec = said["model"], said["codec"]
         if not request.mosaic.ByteSize():
             request.ClearField("mosaic")  # another engine need not know it
         operation = chorale.start(

@@ -29,30 +29,42 @@ _CHUNK_BYTES = 1 << 19
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Register this file of weights under the name. No code in it is run.",
 )
-def command(session: Session, name: str, engine: str, licence: str, file: Path | None) -> None:
+@click.option("--alias", default="", help="Point this alias at the version that is named.")
+@click.option("--delete", is_flag=True, help="Let go of the version that is named.")
+def command(
+    session: Session,
+    name: str,
+    engine: str,
+    licence: str,
+    file: Path | None,
+    alias: str,
+    delete: bool,
+) -> None:
     """List models, show one, or bring one in: base models, which everybody sees, and your own.
 
     \b
     chorale models
     chorale models models/starter --json
     chorale models models/encodec-24khz --import encodec_24khz-d7cc33bc.th --engine encodec-cascade
+    chorale models models/cascade/3 --alias best
+    chorale models models/cascade/2 --delete
     """
     from chorale.generation.v1 import models_pb2
 
     if file is not None and not (name and engine):
         raise click.UsageError("--import needs the model's name and its --engine.")
+    family, _, version = name.rpartition("/")
+    if file is None and (alias or delete) and family.count("/") != 1:
+        raise click.UsageError("--alias and --delete need a version, as models/cascade/2.")
     with session.chorale() as chorale:
         if file is not None:
-            details = models_pb2.ModelDetails(model=name, engine=engine, licence=licence)
-            request_ = models_pb2.ImportModelRequest(
-                details=details,
-                uploads=[_uploaded(chorale, file)],
-                request_id=str(uuid.uuid4()),
-            )
-            operation = chorale.start(
-                chorale.generation.ImportModel, request_, models_pb2.ImportModelResponse
-            )
-            found = [mastering.finished(session, operation, "importing").model]
+            found = [_imported(session, chorale, file, name, engine, licence, alias)]
+        elif alias:
+            wish = models_pb2.SetAliasRequest(model=family, alias=alias, version=version)
+            found = [chorale.generation.SetAlias(wish).model]
+        elif delete:
+            chorale.generation.DeleteModel(models_pb2.DeleteModelRequest(name=name))
+            found = []
         elif name:
             request = models_pb2.GetModelRequest(name=name)
             found = [chorale.generation.GetModel(request).model]
@@ -69,6 +81,30 @@ def command(session: Session, name: str, engine: str, licence: str, file: Path |
             for each in found
         ],
     )
+
+
+def _imported(
+    session: Session,
+    chorale: "Chorale",
+    file: Path,
+    name: str,
+    engine: str,
+    licence: str,
+    alias: str,
+) -> "Model":
+    from chorale.generation.v1 import models_pb2
+
+    request = models_pb2.ImportModelRequest(
+        details=models_pb2.ModelDetails(model=name, engine=engine, licence=licence),
+        uploads=[_uploaded(chorale, file)],
+        alias=alias,
+        request_id=str(uuid.uuid4()),
+    )
+    operation = chorale.start(
+        chorale.generation.ImportModel, request, models_pb2.ImportModelResponse
+    )
+    model: Model = mastering.finished(session, operation, "importing").model
+    return model
 
 
 def _listed(chorale: "Chorale", engine: str) -> list["Model"]:

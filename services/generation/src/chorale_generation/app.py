@@ -20,17 +20,21 @@ from chorale_runtime.app import App, Service
 from chorale_runtime.channels import channel
 from chorale_runtime.database import Database
 from chorale_runtime.objects import Objects
-from chorale_runtime.operations import Operations, Work
-from chorale_runtime.processes import Processes
+from chorale_runtime.operations import Operations, Queues, Work
+from chorale_runtime.processes import CPU, Processes
 
 from chorale_generation import worker
 from chorale_generation.servicer import ERRORS, GenerationServicer
 from chorale_generation.servicer.cascades import CascadeWorks
+from chorale_generation.servicer.cascading import Cascading
+from chorale_generation.servicer.fetching import ModelFiles
 from chorale_generation.servicer.hearing import Hearing
 from chorale_generation.servicer.importing import IMPORT, ImportWorks
 from chorale_generation.servicer.mosaics import GENERATE, MosaicWorks
 from chorale_generation.servicer.planning import Planner
 from chorale_generation.servicer.preparing import PREPARE, PrepareWorks
+from chorale_generation.servicer.rephrasing import Access, Rephraser
+from chorale_generation.servicer.rooms import room
 from chorale_generation.servicer.training_asked import TrainingPlanner
 from chorale_generation.servicer.training_calls import School
 from chorale_generation.servicer.trainings import TRAIN_CODEC, TRAIN_MODEL, Pace, TrainWorks
@@ -44,7 +48,7 @@ from chorale_generation.store.shelf import Shelf
 from chorale_generation.store.trainings import Trainings
 
 NAME = "generation"
-TRAINING_QUEUE = "generation.training"
+CPU_QUEUE, TRAINING_QUEUE = "generation.cpu", "generation.training"
 _ATTEMPTS = 100  # training loses its worker as often as machines are replaced, and goes on
 
 
@@ -57,7 +61,8 @@ async def build(settings: Settings) -> AsyncIterator[App]:
         database = await enter(Database.open(settings.database_url, NAME, migrations))
         objects = await enter(Objects.of(settings))
         count = settings.processes or os.cpu_count() or 1
-        processes = await enter(Processes.open(count, warm=worker.warm))
+        devices = [] if settings.device == CPU else [settings.device]
+        processes = await enter(Processes.open(count, devices=devices, warm=worker.warm))
         ingest = ingest_service_pb2_grpc.IngestServiceStub(
             await enter(channel(settings.ingest_address, settings))
         )
@@ -69,7 +74,9 @@ async def build(settings: Settings) -> AsyncIterator[App]:
         shelf, pieces = Shelf(ingest), Pieces(database, objects)
         planner = Planner(reader, shelf)
         models, scratch = Store(database), settings.scratch_directory
-        cascades = CascadeWorks(models, objects, pieces, shelf, scratch)
+        files = ModelFiles(objects, await enter(room(scratch)))
+        cascading = Cascading(processes, settings.device, settings.batch_most)
+        cascades = CascadeWorks(models, files, cascading, pieces, shelf, scratch)
         mosaics = MosaicWorks(planner, reader, hearing, pieces, shelf, cascades, scratch)
         registry = Registry(database, models)
         uploads = ModelUploads(database, objects, settings.model_upload_bytes_max)
@@ -79,12 +86,13 @@ async def build(settings: Settings) -> AsyncIterator[App]:
         training = TrainingPlanner(models, datasets, settings.train_minutes_max)
         school = School(datasets, PrepareWorks(reader, hearing, datasets), trainings, training)
         trains = TrainWorks(
-            training, datasets, trainings, registry, objects, _pace(settings), scratch
+            training, datasets, trainings, registry, objects, files, _pace(settings), scratch
         )
 
         async def purge(operation: str) -> None:
             await pieces.forget(operation)
             await trainings.forget(operation)
+            await datasets.forget_unborn(operation)
 
         works = {
             GENERATE: Work(
@@ -92,7 +100,7 @@ async def build(settings: Settings) -> AsyncIterator[App]:
                 request=tracks_pb2.GenerateFromTracksRequest,
                 response=tracks_pb2.GenerateFromTracksResponse,
                 run=mosaics.generate,
-                queue="generation.cpu",
+                queue=CPU_QUEUE,
                 timeout_seconds=settings.generate_timeout_seconds,
             ),
             IMPORT: Work(
@@ -100,7 +108,7 @@ async def build(settings: Settings) -> AsyncIterator[App]:
                 request=models_pb2.ImportModelRequest,
                 response=models_pb2.ImportModelResponse,
                 run=imports.import_model,
-                queue="generation.cpu",
+                queue=CPU_QUEUE,
                 timeout_seconds=settings.import_timeout_seconds,
             ),
         } | _training_works(school, trains, settings)
@@ -112,12 +120,23 @@ async def build(settings: Settings) -> AsyncIterator[App]:
                 domain=f"{NAME}.chorale",
                 processes=processes,
                 queue_limit=settings.queue_limit,
+                queues=Queues.of(settings),
                 purge=purge,
-                slots={TRAINING_QUEUE: 1},
+                slots=_slots(settings, count),
             )
         )
         servicer = GenerationServicer(
-            models, planner, operations, works, pieces, reader, uploads, registry, cascades, school
+            models,
+            planner,
+            operations,
+            works,
+            pieces,
+            reader,
+            uploads,
+            registry,
+            cascades,
+            school,
+            Rephraser(_access(settings)),
         )
         yield App(
             name=NAME,
@@ -132,6 +151,16 @@ async def build(settings: Settings) -> AsyncIterator[App]:
             errors=ERRORS,
             probes={"database": database.probe, "objects": objects.probe},
         )
+
+
+def _slots(settings: Settings, process_count: int) -> dict[str, int]:
+    """How many operations of each queue run at once; a device is given as many as go together."""
+    together = 0 if settings.device == CPU else settings.batch_most
+    return {TRAINING_QUEUE: 1, CPU_QUEUE: process_count + together}
+
+
+def _access(settings: Settings) -> Access:
+    return Access(settings.openai_url, settings.openai_model, settings.openai_api_key)
 
 
 def _pace(settings: Settings) -> Pace:
@@ -150,7 +179,7 @@ def _training_works(school: School, trains: TrainWorks, settings: Settings) -> d
             request=datasets_pb2.PrepareDatasetRequest,
             response=datasets_pb2.PrepareDatasetResponse,
             run=school.prepares.prepare,
-            queue="generation.cpu",
+            queue=CPU_QUEUE,
             timeout_seconds=settings.import_timeout_seconds,
         ),
         Work(
@@ -159,6 +188,7 @@ def _training_works(school: School, trains: TrainWorks, settings: Settings) -> d
             response=training_pb2.TrainCodecResponse,
             run=trains.train_codec,
             queue=TRAINING_QUEUE,
+            device=settings.device,
             attempts_max=_ATTEMPTS,
             timeout_seconds=_training_seconds(settings),
         ),
@@ -168,6 +198,7 @@ def _training_works(school: School, trains: TrainWorks, settings: Settings) -> d
             response=training_pb2.TrainModelResponse,
             run=trains.train_model,
             queue=TRAINING_QUEUE,
+            device=settings.device,
             attempts_max=_ATTEMPTS,
             timeout_seconds=_training_seconds(settings),
         ),

@@ -96,6 +96,17 @@ EXPLAINER = Engine(
     is_available=True,
 )
 
+REPHRASER = Engine(
+    name="openai",
+    capability=EXPLAIN,
+    version="1",
+    code_licence="Apache-2.0",
+    description="A language model rephrases what `chorale` tells, by OpenAI's chat completions.",
+    devices=("network",),
+    is_available=True,
+    remedy="set CHORALE_OPENAI_URL and CHORALE_OPENAI_MODEL, and CHORALE_OPENAI_API_KEY for a key",
+)
+
 ENGINES = (
     Engine(
         name="mosaic",
@@ -142,6 +153,7 @@ ENGINES = (
         is_default=True,
     ),
     EXPLAINER,
+    REPHRASER,
 )
 
 

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from chorale_runtime.settings import ServerSettings, setting
+from chorale_runtime.settings import PREFIX, DeviceSettings, SettingsRefused, setting
 
 
 @dataclass(frozen=True)
-class Settings(ServerSettings):
+class Settings(DeviceSettings):
     """The rows of generation."""
 
     ingest_address: str = setting("127.0.0.1:7401", help="Where ingest is served.")
@@ -18,6 +18,18 @@ class Settings(ServerSettings):
         unit="processes",
         minimum=0,
         maximum=256,
+    )
+    device: str = setting(
+        "cpu",
+        help="Where `encodec-cascade` and training compute.",
+        choices=("cpu", "cuda:0"),
+    )
+    batch_most: int = setting(
+        8,
+        help="Requests that go together on a device. On the CPU each goes alone.",
+        unit="requests",
+        minimum=1,
+        maximum=64,
     )
     queue_limit: int = setting(
         1000,
@@ -70,7 +82,7 @@ class Settings(ServerSettings):
     )
     train_codec_filters: int = setting(
         8,
-        help="Filters of codecs trained here. EnCodec's own 32 take an accelerator.",
+        help="Filters of codecs trained here, even. EnCodec's own 32 take an accelerator.",
         minimum=2,
         maximum=64,
     )
@@ -80,6 +92,28 @@ class Settings(ServerSettings):
         minimum=16,
         maximum=1024,
     )
+    openai_url: str = setting(
+        "",
+        help="A server of OpenAI's chat completions, `https://api.openai.com/v1`, which rephrases"
+        " explanations that ask for `openai`. Empty: none does.",
+    )
+    openai_model: str = setting("", help="The language model to ask there.")
+    openai_api_key: str = setting("", secret=True, help="The key for it. Empty: none is sent.")
     scratch_directory: str = setting(
         "", help="Where files lie until they are stored. Empty: the system's temporary directory."
     )
+
+    def __post_init__(self) -> None:
+        """Raises `SettingsRefused` for a codec that could be trained and never be loaded."""
+        problems = []
+        if self.train_codec_filters % 2:
+            problems.append(
+                f"{PREFIX}TRAIN_CODEC_FILTERS is {self.train_codec_filters}; it must be even."
+            )
+        if self.train_codec_entries & (self.train_codec_entries - 1):
+            problems.append(
+                f"{PREFIX}TRAIN_CODEC_ENTRIES is {self.train_codec_entries}; it must be a power of"
+                " two."
+            )
+        if problems:
+            raise SettingsRefused(problems)

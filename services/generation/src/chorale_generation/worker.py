@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from chorale_audio.pcm import Samples
 
     from chorale_generation.cascade.asked import CascadeWishes, ModelPath
+    from chorale_generation.cascade.making import Pair
     from chorale_generation.mosaic.arrangement import Arrangement
     from chorale_generation.mosaic.asked import Wishes
     from chorale_generation.mosaic.heard import Heard
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _CHUNK_FRAMES = 1 << 16
 _LISTENED_SECONDS = 16.0
+_PAIR, _SOUND = "pair.npy", "sound.npy"
 _LISTENING = Output(sample_rate_hz=24000, channel_count=1)
 
 # Music is imported where it runs: scipy takes longer to import than the service to start.
@@ -88,50 +90,93 @@ def make_piece(
 
 
 @dataclass(frozen=True)
-class MadeCascade:
-    """All frames, as float32 bytes, and what had to give or was taken out."""
+class CascadeTask:
+    """A directory with two tracks as `read_pair` leaves them, and what is asked of the models."""
 
-    frames: bytes
-    frame_count: int
+    directory: str
+    wishes: "CascadeWishes"
+
+
+@dataclass(frozen=True)
+class MadeCascade:
+    """What had to give for what now lies in the directory, and where it was made."""
+
     concessions: tuple[str, ...]
+    device: str
+
+
+@dataclass(frozen=True)
+class Frames:
+    """How many frames a file holds, and which tones were taken out of them."""
+
+    frame_count: int
     notches_hz: tuple[float, ...]
 
 
-def make_cascade(
-    sources: tuple[Source, Source],
-    files: "tuple[ModelPath, ModelPath]",
-    wishes: "CascadeWishes",
-    output: "Output",
-    loudness_lufs: float | None,
-    seed: int,
-    *,
-    progress: "Callable[[str, float], None]",
-) -> MadeCascade:
-    """Puts two tracks through the codec and the cascade, in a process of the pool."""
+def read_pair(sources: tuple[Source, Source], output: Output, directory: str) -> None:
+    """Writes both tracks, as long as the result, into a directory."""
     import numpy as np
 
-    from chorale_generation.cascade.making import loaded, make
+    seconds = output.frame_count / output.sample_rate_hz
+    both = [_read(source, 0.0, seconds, output)[:, 0] for source in sources]
+    np.save(Path(directory, _PAIR), np.stack(both))
+
+
+def make_cascades(
+    tasks: "list[CascadeTask]",
+    files: "tuple[ModelPath, ModelPath]",
+    device: str,
+    width: int,
+    *,
+    progress: "Callable[[str, float], None]",
+) -> list[MadeCascade]:
+    """Puts pairs of tracks through codec and cascade, so many windows at once."""
+    import numpy as np
+
+    from chorale_generation.cascade.ladder import CPU, Rung
+    from chorale_generation.cascade.making import make, resident
+
+    _one_thread()
+    # Of the accelerators this process sees its own alone.
+    where = CPU if device == CPU else device.partition(":")[0]
+    pairs = [_pair(task) for task in tasks]
+    made = make(
+        resident(*files, where),
+        pairs,
+        Rung(width=width, device=where),
+        lambda stage, share: progress(stage, 0.2 + 0.6 * share),
+    )
+    for task, each in zip(tasks, made, strict=True):
+        np.save(Path(task.directory, _SOUND), each.sound)
+    return [MadeCascade(each.concessions, each.device) for each in made]
+
+
+def finish_cascade(
+    task: CascadeTask, output: Output, loudness_lufs: float | None, seed: int, frames_path: str
+) -> Frames:
+    """Writes what codec and cascade made as frames of the file."""
+    import numpy as np
+
+    from chorale_generation.cascade.making import finished
     from chorale_generation.mosaic.loudness import levelled
     from chorale_generation.mosaic.section import CEILING_DBTP, quantised
 
-    _one_thread()
-    seconds = output.frame_count / output.sample_rate_hz
-    progress("reading", 0.1)
-    one, other = (_read(source, 0.0, seconds, output)[:, 0] for source in sources)
-    made = make(
-        loaded(*files),
-        one,
-        other,
-        wishes,
-        lambda stage, share: progress(stage, 0.2 + 0.65 * share),
-    )
-    sound = made.sound[:, None]
+    mono, notches_hz = finished(np.load(Path(task.directory, _SOUND)), _pair(task))
+    sound = mono[:, None]
     if loudness_lufs is not None:
         sound = levelled(sound, slice(None), output.sample_rate_hz, loudness_lufs, CEILING_DBTP)
     frames = quantised(sound, output.bit_depth, np.random.default_rng(seed))
-    return MadeCascade(
-        frames.astype("<f4").tobytes(), len(frames), made.concessions, made.notches_hz
-    )
+    frames.astype("<f4").tofile(frames_path)
+    return Frames(len(frames), notches_hz)
+
+
+def _pair(task: CascadeTask) -> "Pair":
+    import numpy as np
+
+    from chorale_generation.cascade.making import Pair
+
+    one, other = np.load(Path(task.directory, _PAIR))
+    return Pair(one, other, task.wishes)
 
 
 def check_model(files: list[tuple[str, str]], engine: str, model: str) -> None:

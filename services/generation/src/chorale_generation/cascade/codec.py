@@ -30,7 +30,7 @@ class Shape:
     codebook_size: int = 1024
 
 
-def untrained(shape: Shape | None = None) -> "EncodecModel":
+def untrained(shape: Shape | None = None, norm: str = "weight_norm") -> "EncodecModel":
     """The codec without weights, ready to be given some. Nothing is downloaded."""
     shape = shape or Shape()
     _without_torchaudio()
@@ -42,8 +42,8 @@ def untrained(shape: Shape | None = None) -> "EncodecModel":
     with warnings.catch_warnings():
         # The names of published weights are those of the old weight norm, which torch deprecates.
         warnings.simplefilter("ignore", FutureWarning)
-        encoder = SEANetEncoder(channels=1, norm="weight_norm", **sizes)
-        decoder = SEANetDecoder(channels=1, norm="weight_norm", **sizes)
+        encoder = SEANetEncoder(channels=1, norm=norm, **sizes)
+        decoder = SEANetDecoder(channels=1, norm=norm, **sizes)
     quantizer = ResidualVectorQuantizer(
         DIMENSION, shape.codebook_count, shape.codebook_size, kmeans_iters=_KMEANS_ROUNDS
     )
@@ -75,9 +75,15 @@ def expected_shapes(shape: Shape | None = None) -> dict[str, tuple[int, ...]]:
     """The shape of every weight of a codec, by name."""
     import torch
 
-    with torch.device("meta"):  # shapes without numbers: nothing is drawn
-        weights = untrained(shape).state_dict()
-    return {name: tuple(value.shape) for name, value in weights.items()}
+    # Shapes without numbers: nothing is drawn. Without its norm, because torch takes seconds to
+    # import what works a norm out of no numbers.
+    with torch.device("meta"):
+        weights = untrained(shape, norm="none").state_dict()
+    shapes = {name: tuple(value.shape) for name, value in weights.items()}
+    for name in [name for name in shapes if name.endswith(("conv.weight", "convtr.weight"))]:
+        sizes = shapes.pop(name)
+        shapes |= {f"{name}_v": sizes, f"{name}_g": (sizes[0], *(1 for _ in sizes[1:]))}
+    return shapes
 
 
 def has_empty_codebooks(weights: "Mapping[str, torch.Tensor]") -> bool:

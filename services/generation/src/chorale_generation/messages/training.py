@@ -62,13 +62,17 @@ def plan(message: training_pb2.TrainingSettings, seed: int, minutes_max: int) ->
     )
 
 
-def codec_wishes(
-    request: training_pb2.TrainCodecRequest, filters: int, codebook_size: int
-) -> CodecWishes:
-    """Which codec to train; raises `SettingUnsupported`."""
+def require_bandwidth(request: training_pb2.TrainCodecRequest) -> None:
+    """Raises `SettingUnsupported` for a bandwidth that holds no codebook."""
     if 0.0 < request.bandwidth_kbps < 1.5:
         known = "0 or 1.5 to 24"
         raise SettingUnsupported("bandwidth_kbps", f"{request.bandwidth_kbps:g}", known)
+
+
+def codec_wishes(
+    request: training_pb2.TrainCodecRequest, filters: int, codebook_size: int
+) -> CodecWishes:
+    """Which codec to train."""
     return CodecWishes(
         filters=filters,
         codebook_size=codebook_size,
@@ -88,14 +92,19 @@ def codec_said(wishes: CodecWishes) -> dict[str, str]:
     }
 
 
-def plan_said(value: Plan, message: training_pb2.TrainingSettings) -> dict[str, str]:
+def checkpoint_seconds(message: training_pb2.TrainingSettings, seconds_max: float) -> float:
+    """How often training is stored: as asked, and as often as this service does at least."""
+    return min(60.0 * (message.checkpoint_minutes or CHECKPOINT_MINUTES), seconds_max)
+
+
+def plan_said(value: Plan, checkpoint_seconds: float) -> dict[str, str]:
     """Every setting as it is in force."""
     return {
         "seed": str(value.seed),
         "settings.epochs": str(value.epochs),
         "settings.batch_size": str(value.batch_size),
         "settings.learning_rate": f"{value.learning_rate:g}",
-        "settings.checkpoint_minutes": str(message.checkpoint_minutes or CHECKPOINT_MINUTES),
+        "settings.checkpoint_minutes": f"{checkpoint_seconds / 60.0:g}",
         "settings.patience_epochs": str(value.patience_epochs),
         "settings.mixed_precision": str(value.mixed_precision).lower(),
         "settings.limit_minutes": f"{value.limit_seconds / 60.0:g}",
@@ -112,18 +121,20 @@ def point(told: Told) -> training_pb2.TrainingPoint:
 
 
 def report(
-    curve: Sequence[Told], ended_by: str, plan: Plan, metrics: Mapping[str, float], resumed: int
+    curve: Sequence[Told], told: Mapping[str, str], metrics: Mapping[str, float]
 ) -> training_pb2.TrainingReport:
-    """How training went."""
-    validated = [told for told in curve if told.point.validation_loss > 0.0]
+    """How training went, by its curve and what the model's provenance and figures tell."""
+    validated = [each for each in curve if each.point.validation_loss > 0.0]
     message = training_pb2.TrainingReport(
-        curve=[point(told) for told in validated],
-        ended_by=ended_by,
+        curve=[point(each) for each in validated],
+        ended_by=told["ended_by"],
         baseline_loss=metrics.get("baseline_loss", 0.0),
-        seed=plan.seed,
-        resumed_count=resumed,
+        seed=int(told["seed"]),
+        resumed_count=int(told["resumed_count"]),
     )
-    losses = [told.point.validation_loss for told in validated]
+    # Before its quantiser joins a codec has another, easier task.
+    joined = metrics.get("warm_up_steps", 0.0)
+    losses = [each.point.validation_loss for each in validated if each.point.step > joined]
     if losses and losses[-1] > _RISE * min(losses):
         message.warnings.append("The validation loss ends above its best: it learns by heart.")
     if not metrics["validated_apart"]:

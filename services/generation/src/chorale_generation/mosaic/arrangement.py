@@ -55,8 +55,8 @@ def arranged(
 ) -> Arrangement:
     """Lays out a mosaic of so many seconds; the same seed lays out the same."""
     draws = np.random.default_rng(seed)
-    bpm = _tempo(tracks, wishes)
     rhythm = wishes.rhythm_track or _rhythm_track(tracks)
+    bpm = _tempo(tracks, wishes, rhythm)
     gains = mixed(wishes.influence, rhythm)
     counted = folded(tracks[0], bpm), folded(tracks[1], bpm)
     return Arrangement(
@@ -84,16 +84,16 @@ def mixed(influence: float, rhythm_track: int) -> Gains:
     return Gains((following[0], leading[1]), (leading[0], following[1]))
 
 
-def _tempo(tracks: tuple[Heard, Heard], wishes: Wishes) -> float:
-    """Between both tempi, nearer to the track that gives more."""
+def _tempo(tracks: tuple[Heard, Heard], wishes: Wishes, rhythm_track: int) -> float:
+    """Between both tempi, nearer to the track that gives more, in the octave of the rhythm's."""
     if wishes.bpm:
         return wishes.bpm
     one, other = (track.bpm if track.has_beats else 0.0 for track in tracks)
     if not one or not other:
         return _natural(one or other or ASSUMED_BPM)
-    one = _natural(one)
-    other *= 2.0 ** round(math.log2(one / other))
-    return float(one**wishes.influence * other ** (1.0 - wishes.influence))
+    lent = _natural(tracks[rhythm_track - 1].bpm)
+    one, other = (bpm * 2.0 ** round(math.log2(lent / bpm)) for bpm in (one, other))
+    return _natural(one**wishes.influence * other ** (1.0 - wishes.influence))
 
 
 def _natural(bpm: float) -> float:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from chorale_generation.mosaic.accents import accented
 from chorale_generation.mosaic.arrangement import Arrangement, Section
 from chorale_generation.mosaic.asked import Output
 from chorale_generation.mosaic.joins import joined
@@ -155,7 +156,9 @@ class _Voice:
                 self._first_seconds,
                 self._count,
                 self._beats,
+                semitones,
             )
+            part = accented(part, self._rate_hz, self._first_seconds, self._beats)
             gain = percussive * _gain(taken.percussive, whole, _PERCUSSIVE_RMS)
             mix += part * np.float32(gain)
         if harmonic:

@@ -64,9 +64,12 @@ def tones(
     now = analysed(sound, starts, length)
     before = analysed(sound, starts - length // OVERLAP, length)
     played = laid(_locked(before, now), length, longer)
-    if not semitones:
-        return played
-    shifted = soxr.resample(played, rate_hz * ratio, rate_hz, "HQ").reshape(-1, sound.shape[1])
+    return _higher(played, rate_hz, ratio, count) if semitones else played
+
+
+def _higher(played: Samples, rate_hz: int, ratio: float, count: int) -> Samples:
+    """What was played longer than it shall be, at the rate that makes it as long as it shall be."""
+    shifted = soxr.resample(played, rate_hz * ratio, rate_hz, "HQ").reshape(-1, played.shape[1])
     return np.pad(shifted[:count], ((0, max(0, count - len(shifted))), (0, 0)))
 
 
@@ -97,18 +100,27 @@ def _peaks(loudness: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
 
 
 def strokes(
-    sound: Samples, rate_hz: int, clock: Clock, first_seconds: float, count: int, beats: Floats
+    sound: Samples,
+    rate_hz: int,
+    clock: Clock,
+    first_seconds: float,
+    count: int,
+    beats: Floats,
+    semitones: int = 0,
 ) -> Samples:
     """So many frames of the result from `first_seconds` on, with attacks kept whole.
 
+    Strokes are shifted like tones: what they leave of tones would else stay in the key they had.
     Windows are taken from where they fit best to what was laid before, within 8 ms; the ones
     around `beats` (moments of the result) from exactly where they belong. Reference: Verhelst and
     Roelands, "An overlap-add technique based on waveform similarity", ICASSP 1993.
     """
+    ratio = 2.0 ** (semitones / 12.0)
+    longer = round(count * ratio) + 1 if semitones else count
     hop = round(_STROKE_WINDOW_SECONDS * rate_hz / 2)
     length, search = 2 * hop, round(_STROKE_SEARCH_SECONDS * rate_hz)
-    middles = np.arange(count // hop + 2) * hop
-    moments = first_seconds + middles / rate_hz
+    middles = np.arange(longer // hop + 2) * hop
+    moments = first_seconds + middles / (rate_hz * ratio)
     wanted = np.round(clock.source(moments) * rate_hz).astype(np.int64) - hop
     near = np.abs(moments[:, None] - beats[None, :]).min(axis=1) < hop / rate_hz
     pad = length + search + max(0, -int(wanted.min()))
@@ -123,7 +135,8 @@ def strokes(
             start += _best(mono, taken + hop + pad, belongs + pad, length, search)
         made[number * hop :][:length] += padded[start + pad :][:length] * shape
         taken = start
-    return made[hop:][:count]
+    played = made[hop:][:longer]
+    return _higher(played, rate_hz, ratio, count) if semitones else played
 
 
 def _best(mono: Samples, natural: int, start: int, length: int, search: int) -> int:

@@ -18,14 +18,16 @@ from chorale_runtime.operations import Operations, Work
 from google.longrunning import operations_pb2
 from grpc import StatusCode
 
-from chorale_generation import checkpoints, engines, messages, refusals
+from chorale_generation import checkpoints, engines, messages, providers, refusals
 from chorale_generation.engines import EngineNoncommercial, EngineUnknown
+from chorale_generation.servicer.answers import done
 from chorale_generation.servicer.cascades import CascadeWorks
 from chorale_generation.servicer.dataset_calls import DatasetCalls
 from chorale_generation.servicer.explain_calls import ExplainCalls
 from chorale_generation.servicer.model_calls import ModelCalls
 from chorale_generation.servicer.mosaics import GENERATE
 from chorale_generation.servicer.planning import Planner
+from chorale_generation.servicer.rephrasing import Rephraser
 from chorale_generation.servicer.stream_calls import StreamCalls
 from chorale_generation.servicer.training_calls import School, TrainingCalls
 from chorale_generation.store import model_uploads
@@ -61,6 +63,8 @@ ERRORS: ErrorTable = {
     refusals.TrackSilent: (StatusCode.FAILED_PRECONDITION, "AUDIO_SILENT"),
     refusals.SettingUnsupported: (StatusCode.INVALID_ARGUMENT, "SETTING_UNSUPPORTED"),
     refusals.OperationNotDone: (StatusCode.FAILED_PRECONDITION, "OPERATION_NOT_DONE"),
+    providers.ProviderNotConfigured: (StatusCode.FAILED_PRECONDITION, "PROVIDER_NOT_CONFIGURED"),
+    providers.ProviderUnavailable: (StatusCode.UNAVAILABLE, "PROVIDER_UNAVAILABLE"),
     refusals.OperationUnfit: (StatusCode.INVALID_ARGUMENT, "OPERATION_UNFIT"),
 }
 
@@ -87,6 +91,7 @@ class GenerationServicer(
         registry: Registry,
         cascades: CascadeWorks,
         school: School,
+        rephraser: Rephraser,
     ) -> None:
         self._store, self._planner = store, planner
         self._operations, self._works = operations, works
@@ -94,6 +99,7 @@ class GenerationServicer(
         self._uploads, self._registry, self._cascades = uploads, registry, cascades
         self._datasets, self._prepares = school.datasets, school.prepares
         self._trainings, self._training_planner = school.trainings, school.planner
+        self._rephraser = rephraser
 
     async def ListEngines(
         self, request: generation_service_pb2.ListEnginesRequest, _: Context
@@ -110,6 +116,8 @@ class GenerationServicer(
         """Whether this build can run it, and the caller has the weights it needs."""
         if not engine.is_available:
             return False
+        if engine is engines.REPHRASER:
+            return self._rephraser.is_configured
         owner = caller.current().principal
         try:
             for weights in engine.weights:
@@ -126,9 +134,7 @@ class GenerationServicer(
         if asked.engine.name == engines.CASCADE:
             await self._cascades.weights(request, asked.engine)
         if request.validate_only:
-            done = operations_pb2.Operation(done=True)
-            done.response.Pack(tracks_pb2.GenerateFromTracksResponse(estimate=asked.estimate))
-            return done
+            return done(tracks_pb2.GenerateFromTracksResponse(estimate=asked.estimate))
         return await self._operations.start(
             self._works[GENERATE],
             request,

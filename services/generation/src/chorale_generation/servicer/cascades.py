@@ -5,7 +5,6 @@ from pathlib import Path
 
 from chorale.generation.v1 import outputs_pb2, tracks_pb2
 from chorale_runtime import caller
-from chorale_runtime.objects import Objects
 from chorale_runtime.operations import Job
 
 from chorale_generation import worker
@@ -13,7 +12,8 @@ from chorale_generation.engines import Engine
 from chorale_generation.messages import tracks as messages
 from chorale_generation.refusals import WeightsMissing
 from chorale_generation.servicer import keeping
-from chorale_generation.servicer.fetching import fetched, weights_of
+from chorale_generation.servicer.cascading import Cascading
+from chorale_generation.servicer.fetching import ModelFiles, weights_of
 from chorale_generation.servicer.planning import Making
 from chorale_generation.servicer.rooms import room
 from chorale_generation.servicer.training_asked import CODEC
@@ -28,9 +28,15 @@ class CascadeWorks:
     """What the operation does for the engine `encodec-cascade`."""
 
     def __init__(
-        self, models: Store, objects: Objects, pieces: Pieces, shelf: Shelf, scratch_directory: str
+        self,
+        models: Store,
+        files: ModelFiles,
+        cascading: Cascading,
+        pieces: Pieces,
+        shelf: Shelf,
+        scratch_directory: str,
     ) -> None:
-        self._models, self._objects = models, objects
+        self._models, self._files, self._cascading = models, files, cascading
         self._pieces, self._shelf, self._scratch = pieces, shelf, scratch_directory
 
     async def weights(
@@ -47,29 +53,25 @@ class CascadeWorks:
         started, request = time.monotonic(), job.request
         models = await self.weights(request, asked.engine)
         lufs = request.output.loudness_lufs if request.output.HasField("loudness_lufs") else None
-        async with room(self._scratch) as directory:
-            codec, cascade = [
-                await fetched(self._objects, model, Path(directory, str(at)))
-                for at, model in enumerate(models)
-            ]
-            made = await job.run(
-                worker.make_cascade,
-                asked.sources,
-                (codec, cascade),
-                asked.cascade,
-                asked.output,
-                lufs,
-                seed,
-            )
-            Path(directory, keeping.FRAMES).write_bytes(made.frames)  # noqa: ASYNC240 - page cache
-            told = messages.cascade_said(asked.cascade, asked.output, seed, made.notches_hz)
+        async with room(self._scratch) as directory, self._files.held(models) as (codec, cascade):
+            await job.progress("reading", 0.1)
+            await job.run(worker.read_pair, asked.sources, asked.output, directory)
+            files = (codec, cascade)
+            made = await self._cascading.make(job, files, directory, asked.cascade)
+            await job.progress("decoding", 0.8)
+            path = Path(directory, keeping.FRAMES)
+            task = worker.CascadeTask(directory, asked.cascade)
+            frames = await job.run(worker.finish_cascade, task, asked.output, lufs, seed, str(path))
+            told = messages.cascade_said(asked.cascade, asked.output, seed, frames.notches_hz)
             made_by = messages.provenance(
                 request.engine, asked.engine, told, time.monotonic() - started
             )
+            made_by.device = made.device
             made_by.weights.extend(weights_of(model) for model in models)
-            stream = Stream(messages.pcm_format(asked.output), made.frame_count, made_by)
+            stream = Stream(messages.pcm_format(asked.output), frames.frame_count, made_by)
             await self._pieces.begin(job.name, stream)
-            await self._pieces.add(job.name, 0, made.frames, made.frame_count)
+            data = path.read_bytes()  # noqa: ASYNC240 - page cache
+            await self._pieces.add(job.name, 0, data, frames.frame_count)
             audio, url = await keeping.kept(
                 job, self._shelf, asked.output, asked.title, directory, made_by
             )
@@ -78,7 +80,7 @@ class CascadeWorks:
             url=url,
             seed=seed,
             format=stream.format,
-            frame_count=made.frame_count,
+            frame_count=frames.frame_count,
             concessions=made.concessions,
         )
         return tracks_pb2.GenerateFromTracksResponse(

@@ -9,6 +9,7 @@ from chorale_runtime.operations import Operations, Work
 from google.longrunning import operations_pb2
 
 from chorale_generation.messages import training as messages
+from chorale_generation.servicer.answers import done
 from chorale_generation.servicer.preparing import PREPARE, PrepareWorks
 from chorale_generation.store.datasets import Datasets
 
@@ -27,9 +28,7 @@ class DatasetCalls:
         """Starts making audio ready, once it is known to suffice."""
         asked = await self._prepares.preparing(request)
         if request.validate_only:
-            done = operations_pb2.Operation(done=True)
-            done.response.Pack(datasets_pb2.PrepareDatasetResponse(estimate=asked.estimate))
-            return done
+            return done(datasets_pb2.PrepareDatasetResponse(estimate=asked.estimate))
         return await self._operations.start(
             self._works[PREPARE],
             request,

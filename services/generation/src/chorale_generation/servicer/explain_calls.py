@@ -5,24 +5,24 @@ from chorale_runtime.calls import Context
 from chorale_runtime.operations import Operations
 
 from chorale_generation import engines
-from chorale_generation.engines import EngineUnknown
 from chorale_generation.explaining import Account, advice, facts
 from chorale_generation.messages import tracks as messages
 from chorale_generation.refusals import OperationNotDone, OperationUnfit
 from chorale_generation.servicer.mosaics import GENERATE
+from chorale_generation.servicer.rephrasing import Rephraser
 
 
 class ExplainCalls:
     """Part of GenerationService."""
 
     _operations: Operations
+    _rephraser: Rephraser
 
     async def Explain(
         self, request: explain_pb2.ExplainRequest, _: Context
     ) -> explain_pb2.ExplainResponse:
         """Tells facts, sentences and advice; nothing that is not in the record."""
-        if request.engine not in ("", engines.AUTO, engines.EXPLAINER.name):
-            raise EngineUnknown(request.engine, "explain", engines.EXPLAINER.name)
+        engine = engines.choose(engines.EXPLAIN, request.engine, request.commercial_only)
         record = await self._operations.find(request.operation)
         if record.method != GENERATE:
             raise OperationUnfit(request.operation, record.method, "GenerateFromTracks")
@@ -33,14 +33,17 @@ class ExplainCalls:
         if record.response is None or not record.operation().response.Unpack(answer):
             raise OperationUnfit(request.operation, record.method, "one that did not fail")
         account = _account(answer)
-        known = facts(account, request.language)
+        known, language = facts(account, request.language), request.language or "en"
+        text, told = " ".join(fact.text for fact in known), {"language": language}
+        if engine is engines.REPHRASER:
+            text, refused = await self._rephraser.rephrased(text, language)
+            if refused:
+                engine, told["rephrasing_refused"] = engines.EXPLAINER, refused
         return explain_pb2.ExplainResponse(
             facts=[explain_pb2.Fact(**vars(fact)) for fact in known],
-            text=" ".join(fact.text for fact in known),
+            text=text,
             advice=[explain_pb2.Advice(**vars(each)) for each in advice(account, request.language)],
-            provenance=messages.provenance(
-                request.engine, engines.EXPLAINER, {"language": request.language or "en"}
-            ),
+            provenance=messages.provenance(request.engine, engine, told),
         )
 
 

@@ -11,17 +11,19 @@ from chorale_runtime.objects import Objects
 from chorale_runtime.operations import Job
 
 from chorale_generation import messages, worker
-from chorale_generation.engines import ENGINES, Engine
+from chorale_generation.engines import ENGINES
 from chorale_generation.messages.tracks import provenance
+from chorale_generation.servicer.entries import entry
 from chorale_generation.servicer.rooms import room
+from chorale_generation.store.fetching import download
 from chorale_generation.store.model_uploads import (
     ModelUpload,
     ModelUploads,
     UploadSizeMismatch,
     model_key,
 )
-from chorale_generation.store.models import PREFIX, ModelFile
-from chorale_generation.store.registry import Entry, Registry
+from chorale_generation.store.models import ModelFile
+from chorale_generation.store.registry import Registry
 
 IMPORT = "chorale.generation.v1.GenerationService/ImportModel"
 
@@ -55,8 +57,9 @@ class ImportWorks:
             estimate = audio_pb2.Estimate(engine=engine.name, device="cpu", output_bytes=size)
             return models_pb2.ImportModelResponse(estimate=estimate, provenance=made_by)
         await job.progress("registering", 0.9)
-        entry = _entry(details, engine, uploads, made_by.SerializeToString(deterministic=True))
-        model = await self._registry.register(job.owner, entry, request.alias)
+        files = tuple(ModelFile(each.file_name, each.sha256, each.size_bytes) for each in uploads)
+        made = entry(details, engine, files, made_by.SerializeToString(deterministic=True))
+        model = await self._registry.register(job.owner, made, request.alias)
         return models_pb2.ImportModelResponse(model=messages.model(model), provenance=made_by)
 
     async def _finished(self, owner: str, name: str) -> ModelUpload:
@@ -72,27 +75,6 @@ class ImportWorks:
             paths = []
             for number, upload in enumerate(uploads):
                 path = Path(directory, str(number))
-                with path.open("wb") as file:  # noqa: ASYNC230 - into the page cache
-                    async for data in self._objects.read(model_key(upload.sha256)):
-                        file.write(data)
+                await download(self._objects, model_key(upload.sha256), path)
                 paths.append(str(path))
             yield paths
-
-
-def _entry(
-    details: models_pb2.ModelDetails, engine: Engine, uploads: list[ModelUpload], made_by: bytes
-) -> Entry:
-    return Entry(
-        model=details.model.removeprefix(PREFIX),
-        version=details.version,
-        title=details.title,
-        description=details.description,
-        engine=engine.name,
-        capability=details.capability or engine.capability,
-        files=tuple(ModelFile(each.file_name, each.sha256, each.size_bytes) for each in uploads),
-        licence=details.licence,
-        commercial_use=bool(details.licence) and "-NC" not in details.licence,
-        instrument=details.instrument,
-        style=details.style,
-        provenance=made_by,
-    )

@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import time
-import uuid
 from dataclasses import dataclass
 
 from chorale.audio.v1 import audio_pb2
@@ -22,7 +21,7 @@ from chorale_generation.refusals import (
     TrackTooShort,
 )
 from chorale_generation.servicer.hearing import Hearing
-from chorale_generation.store.datasets import Datasets, Draft, Item, Rejection
+from chorale_generation.store.datasets import Datasets, Draft, Item, Rejection, identity_of
 
 PREPARE = "chorale.generation.v1.GenerationService/PrepareDataset"
 
@@ -98,7 +97,7 @@ class PrepareWorks:
         """Makes a dataset, or nothing."""
         begun, request = time.monotonic(), job.request
         asked = await self.preparing(request)
-        identity = uuid.UUID(job.name.removeprefix("operations/"))
+        identity = identity_of(job.name)
         kept_back = _kept_back(asked)
         items, rejections = [], list(asked.rejections)
         for number, source in enumerate(asked.sources):
@@ -117,7 +116,7 @@ class PrepareWorks:
         least = request.minimum_seconds or _LEAST_SECONDS
         needed = request.minimum_count or _LEAST_COUNT
         if len(items) < needed:
-            await self._datasets.forget_sound(identity)
+            await self._datasets.forget_unborn(job.name)
             raise DatasetTooSmall(len(items), needed, least)
         told = _said(request, asked, least, needed)
         draft = Draft(

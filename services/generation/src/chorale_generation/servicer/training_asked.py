@@ -90,6 +90,10 @@ class TrainingPlanner:
             request.stage_count or 1,
         )
 
+    async def trained(self, details: models_pb2.ModelDetails, operation: str) -> Model | None:
+        """What an attempt at the operation registered before it was lost, if one came so far."""
+        return await self._models.trained_by(_owner(), details.model, operation)
+
     async def _dataset(self, name: str, least_seconds: float) -> Dataset:
         dataset = await self._datasets.find(_owner(), name)
         learning = [item for item in dataset.items if not item.is_validation]

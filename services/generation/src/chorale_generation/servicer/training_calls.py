@@ -12,6 +12,7 @@ from google.longrunning import operations_pb2
 
 from chorale_generation.messages import training as messages
 from chorale_generation.refusals import OperationUnfit
+from chorale_generation.servicer.answers import done
 from chorale_generation.servicer.preparing import PrepareWorks
 from chorale_generation.servicer.stream_calls import HEARTBEAT_SECONDS
 from chorale_generation.servicer.training_asked import TrainingPlanner
@@ -46,7 +47,7 @@ class TrainingCalls:
         """Starts training a cascade, once all that can be known to be wrong is right."""
         asked = await self._training_planner.cascade(request)
         if request.validate_only:
-            return _done(training_pb2.TrainModelResponse(estimate=asked.estimate))
+            return done(training_pb2.TrainModelResponse(estimate=asked.estimate))
         return await self._operations.start(
             self._works[TRAIN_MODEL], request, request_id=request.request_id
         )
@@ -56,9 +57,9 @@ class TrainingCalls:
     ) -> operations_pb2.Operation:
         """Starts training a codec."""
         asked = await self._training_planner.codec(request)
-        messages.codec_wishes(request, 1, 1)
+        messages.require_bandwidth(request)
         if request.validate_only:
-            return _done(training_pb2.TrainCodecResponse(estimate=asked.estimate))
+            return done(training_pb2.TrainCodecResponse(estimate=asked.estimate))
         return await self._operations.start(
             self._works[TRAIN_CODEC], request, request_id=request.request_id
         )
@@ -84,11 +85,3 @@ class TrainingCalls:
                 sent_at = time.monotonic()
                 yield training_pb2.StreamTrainingResponse()
             await asyncio.sleep(_LOOK_SECONDS)
-
-
-def _done(
-    answer: training_pb2.TrainModelResponse | training_pb2.TrainCodecResponse,
-) -> operations_pb2.Operation:
-    done = operations_pb2.Operation(done=True)
-    done.response.Pack(answer)
-    return done

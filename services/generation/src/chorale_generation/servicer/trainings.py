@@ -1,29 +1,29 @@
 """Training: what the operations do, once a worker has taken them up."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from chorale.engines.v1 import engine_pb2
-from chorale.generation.v1 import models_pb2, training_pb2
+from chorale.generation.v1 import training_pb2
 from chorale_runtime.objects import Objects
 from chorale_runtime.operations import Job
 
 from chorale_generation import messages as shelves
 from chorale_generation import worker
-from chorale_generation.cascade.asked import ModelPath
 from chorale_generation.cascade.codec import RATE_HZ
 from chorale_generation.messages import training as messages
 from chorale_generation.messages.tracks import provenance
-from chorale_generation.servicer.fetching import fetched, weights_of
+from chorale_generation.servicer.entries import entry
+from chorale_generation.servicer.fetching import ModelFiles, weights_of
 from chorale_generation.servicer.rooms import room
 from chorale_generation.servicer.training_asked import Asked, TrainingPlanner, drawn
 from chorale_generation.store.datasets import Datasets
 from chorale_generation.store.model_uploads import model_key
-from chorale_generation.store.models import PREFIX, Model, ModelFile
-from chorale_generation.store.registry import Entry, Registry
+from chorale_generation.store.models import Model, ModelFile
+from chorale_generation.store.registry import Registry
 from chorale_generation.store.trainings import Trainings
 from chorale_generation.training.asked import (
     CascadeStart,
@@ -71,17 +71,41 @@ class TrainWorks:
         trainings: Trainings,
         registry: Registry,
         objects: Objects,
+        files: ModelFiles,
         pace: Pace,
         scratch_directory: str,
     ) -> None:
         self._planner, self._datasets, self._trainings = planner, datasets, trainings
-        self._registry, self._objects = registry, objects
+        self._registry, self._objects, self._files = registry, objects, files
         self._pace, self._scratch = pace, scratch_directory
 
     async def train_codec(
         self, job: Job[training_pb2.TrainCodecRequest]
     ) -> training_pb2.TrainCodecResponse:
-        """Trains a codec and registers it."""
+        """Trains a codec and registers it, once in all attempts."""
+        model = await self._planner.trained(job.request.details, job.name)
+        model = model or await self._codec(job)
+        return training_pb2.TrainCodecResponse(
+            model=shelves.model(model),
+            provenance=_made_by(model),
+            report=await self._report(job, model),
+            reconstruction_snr_db=model.metrics["reconstruction_snr_db"],
+            codebook_usage=model.metrics["codebook_usage"],
+        )
+
+    async def train_model(
+        self, job: Job[training_pb2.TrainModelRequest]
+    ) -> training_pb2.TrainModelResponse:
+        """Trains a cascade and registers it, once in all attempts."""
+        model = await self._planner.trained(job.request.details, job.name)
+        model = model or await self._cascade(job)
+        return training_pb2.TrainModelResponse(
+            model=shelves.model(model),
+            provenance=_made_by(model),
+            report=await self._report(job, model),
+        )
+
+    async def _codec(self, job: Job[training_pb2.TrainCodecRequest]) -> Model:
         begun = time.monotonic()
         asked = await self._planner.codec(job.request, drawn(job.name))
         wishes = messages.codec_wishes(
@@ -90,42 +114,24 @@ class TrainWorks:
         told = messages.codec_said(wishes)
         async with room(self._scratch) as directory:
             corpus = await self._corpus(job, asked, directory)
-            trained = await self._taught(
-                job, CodecTeaching(corpus, asked.plan, wishes), asked, directory
-            )
-            model, made_by = await self._kept(job, asked, trained, told, begun, directory)
-        figures = trained.finished.metrics
-        return training_pb2.TrainCodecResponse(
-            model=shelves.model(model),
-            provenance=made_by,
-            report=await self._report(job, asked, trained),
-            reconstruction_snr_db=figures["reconstruction_snr_db"],
-            codebook_usage=figures["codebook_usage"],
-        )
+            teaching = CodecTeaching(corpus, asked.plan, wishes)
+            trained = await self._taught(job, teaching, asked, directory)
+            return await self._kept(job, asked, trained, told, begun, directory)
 
-    async def train_model(
-        self, job: Job[training_pb2.TrainModelRequest]
-    ) -> training_pb2.TrainModelResponse:
-        """Trains a cascade and registers it."""
+    async def _cascade(self, job: Job[training_pb2.TrainModelRequest]) -> Model:
         begun = time.monotonic()
         asked = await self._planner.cascade(job.request, drawn(job.name))
         assert asked.codec is not None  # a cascade has one
         told = {"codec": asked.codec.name, "stage_count": str(asked.stage_count)}
-        async with room(self._scratch) as directory:
+        used = [asked.codec] if asked.base is None else [asked.codec, asked.base]
+        async with room(self._scratch) as directory, self._files.held(used) as (codec, *bases):
             corpus = await self._corpus(job, asked, directory)
-            codec = await self._file(asked.codec, directory, "codec")
-            base = await self._file(asked.base, directory, "base") if asked.base else None
             await job.progress("encoding", _TRAINING_FROM / 2.0)
             await job.run(worker.encode_pairs, codec, corpus, asked.plan.seed, directory)
-            start = CascadeStart(codec, asked.stage_count, base)
+            start = CascadeStart(codec, asked.stage_count, bases[0] if bases else None)
             teaching = CascadeTeaching(directory, asked.plan, start)
             trained = await self._taught(job, teaching, asked, directory)
-            model, made_by = await self._kept(job, asked, trained, told, begun, directory)
-        return training_pb2.TrainModelResponse(
-            model=shelves.model(model),
-            provenance=made_by,
-            report=await self._report(job, asked, trained),
-        )
+            return await self._kept(job, asked, trained, told, begun, directory)
 
     async def _corpus(self, job: Job[Any], asked: Asked, directory: str) -> Corpus:
         """The sound of a dataset on disk."""
@@ -140,17 +146,13 @@ class TrainWorks:
             await job.run(worker.gather, sources, RATE_HZ, path)
         return Corpus(*paths)
 
-    async def _file(self, model: Model, directory: str, name: str) -> ModelPath:
-        return await fetched(self._objects, model, Path(directory, name))
-
     async def _taught(
         self, job: Job[Any], teaching: Teaching, asked: Asked, directory: str
     ) -> _Trained:
         """Lap after lap from the last checkpoint on; the best model, on disk."""
-        state, minutes = Path(directory, "state"), asked.settings.checkpoint_minutes
+        state = Path(directory, "state")
         resumed_count = await self._trainings.resume(job.name, state)
-        every = 60.0 * (minutes or messages.CHECKPOINT_MINUTES)
-        every = min(every, self._pace.checkpoint_seconds_max)
+        every = self._checkpoint_seconds(asked)
         stored_at = time.monotonic()
         while True:
             lap = await job.run(worker.lap, teaching, str(state), self._pace.lap_seconds)
@@ -180,7 +182,7 @@ class TrainWorks:
         told: dict[str, str],
         begun: float,
         directory: str,
-    ) -> tuple[Model, engine_pb2.Provenance]:
+    ) -> Model:
         """Registers what was trained, with all that it came from."""
         await job.progress("registering", _TRAINING_TO)
         finished = trained.finished
@@ -188,24 +190,30 @@ class TrainWorks:
             with Path(directory, _FILE_NAME).open("rb") as file:  # noqa: ASYNC230 - page cache
                 while data := file.read(1 << 20):
                     await writer.write(data)
-        made_by = provenance(
-            asked.details.engine,
-            asked.engine,
-            told | messages.plan_said(asked.plan, asked.settings) | _from(asked),
-            time.monotonic() - begun,
-        )
+        told |= messages.plan_said(asked.plan, self._checkpoint_seconds(asked)) | _from(asked)
+        told |= {"ended_by": trained.ended_by, "resumed_count": str(trained.resumed_count)}
+        spent = time.monotonic() - begun
+        made_by = provenance(asked.details.engine, asked.engine, told, spent)
         used = [model for model in (asked.codec, asked.base) if model is not None]
         made_by.weights.extend(weights_of(model) for model in used)
-        model = await self._registry.register(job.owner, _entry(job.name, asked, finished, made_by))
-        await self._trainings.drop_checkpoint(job.name)
-        return model, made_by
+        file_ = ModelFile(_FILE_NAME, finished.sha256, finished.size_bytes)
+        made = replace(
+            entry(asked.details, asked.engine, (file_,), _packed(made_by)),
+            trained_by=job.name,
+            dataset=asked.dataset.name,
+            parent=asked.base.name if asked.base else "",
+            metrics=finished.metrics,
+        )
+        return await self._registry.register(job.owner, made)
 
-    async def _report(
-        self, job: Job[Any], asked: Asked, trained: _Trained
-    ) -> training_pb2.TrainingReport:
+    async def _report(self, job: Job[Any], model: Model) -> training_pb2.TrainingReport:
+        """Lets go of what training was stored for: nothing can be lost any more."""
+        await self._trainings.drop_checkpoint(job.name)
         curve = await self._trainings.curve(job.name)
-        figures = trained.finished.metrics
-        return messages.report(curve, trained.ended_by, asked.plan, figures, trained.resumed_count)
+        return messages.report(curve, _made_by(model).settings, model.metrics)
+
+    def _checkpoint_seconds(self, asked: Asked) -> float:
+        return messages.checkpoint_seconds(asked.settings, self._pace.checkpoint_seconds_max)
 
 
 def _said(point: Point) -> str:
@@ -224,25 +232,9 @@ def _from(asked: Asked) -> dict[str, str]:
     }
 
 
-def _entry(
-    operation: str, asked: Asked, finished: Finished, made_by: engine_pb2.Provenance
-) -> Entry:
-    details: models_pb2.ModelDetails = asked.details
-    return Entry(
-        model=details.model.removeprefix(PREFIX),
-        version=details.version,
-        title=details.title,
-        description=details.description,
-        engine=asked.engine.name,
-        capability=details.capability or asked.engine.capability,
-        files=(ModelFile(_FILE_NAME, finished.sha256, finished.size_bytes),),
-        licence=details.licence,
-        commercial_use=bool(details.licence) and "-NC" not in details.licence,
-        instrument=details.instrument,
-        style=details.style,
-        provenance=made_by.SerializeToString(deterministic=True),
-        trained_by=operation,
-        dataset=asked.dataset.name,
-        parent=asked.base.name if asked.base else "",
-        metrics=finished.metrics,
-    )
+def _packed(made_by: engine_pb2.Provenance) -> bytes:
+    return made_by.SerializeToString(deterministic=True)
+
+
+def _made_by(model: Model) -> engine_pb2.Provenance:
+    return engine_pb2.Provenance.FromString(model.provenance or b"")

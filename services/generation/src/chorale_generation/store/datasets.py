@@ -157,9 +157,19 @@ class Datasets:
             raise DatasetNotFound(name)
         await self._objects.delete_prefix(_folder(row["id"]))
 
-    async def forget_sound(self, dataset: uuid.UUID) -> None:
-        """Lets go of the sound of a dataset that did not come to be."""
-        await self._objects.delete_prefix(_folder(dataset))
+    async def forget_unborn(self, operation: str) -> None:
+        """Lets go of the sound that an operation kept for a dataset that did not come to be."""
+        dataset = identity_of(operation)
+        query = "SELECT FROM dataset WHERE id = %s"
+        async with self._database.connection() as connection:
+            is_born = await (await connection.execute(query, (dataset,))).fetchone() is not None
+        if not is_born:
+            await self._objects.delete_prefix(_folder(dataset))
+
+
+def identity_of(operation: str) -> uuid.UUID:
+    """The identity of the dataset that an operation makes: its own."""
+    return uuid.UUID(operation.removeprefix("operations/"))
 
 
 def _dataset(row: dict[str, Any]) -> Dataset:

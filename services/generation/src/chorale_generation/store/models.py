@@ -104,6 +104,15 @@ class Store:
             raise ModelNotFound(name)
         return _model(row)
 
+    async def trained_by(self, owner: str, name: str, operation: str) -> Model | None:
+        """The version that an operation registered; None where it has not come so far."""
+        query = f"""{_SELECT} WHERE owner = %s AND model = %s AND trained_by = %s
+            ORDER BY id LIMIT 1"""
+        values = owner, name.removeprefix(PREFIX).partition("/")[0], operation
+        async with self._database.connection() as connection:
+            row = await (await connection.execute(query, values)).fetchone()
+        return None if row is None else _model(row)
+
     async def page(self, owner: str, wanted: Filter, offset: int, count: int) -> list[Model]:
         """Models by name, newest version first."""
         model, _, version = wanted.model.removeprefix(PREFIX).partition("/")

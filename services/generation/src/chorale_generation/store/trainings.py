@@ -9,6 +9,7 @@ from pathlib import Path
 from chorale_runtime.database import Database
 from chorale_runtime.objects import Objects
 
+from chorale_generation.store.fetching import download
 from chorale_generation.training.asked import Point
 
 _PREFIX = "generation/trainings"
@@ -38,9 +39,7 @@ class Trainings:
             row = await (await connection.execute(query, (_identity(operation),))).fetchone()
         if row is None:
             return 0
-        with path.open("wb") as file:
-            async for data in self._objects.read(_key(operation, row["step"])):
-                file.write(data)
+        await download(self._objects, _key(operation, row["step"]), path)
         return int(row["resumed_count"])
 
     async def checkpoint(self, operation: str, step: int, path: Path) -> None:
@@ -97,18 +96,24 @@ class Trainings:
         ]
 
     async def drop_checkpoint(self, operation: str) -> None:
-        """Lets go of checkpoints; the curve stays as long as its operation."""
+        """Lets go of checkpoints; the curve stays as long as its operation.
+
+        The row goes first: an attempt that is lost in between finds nothing to go on from, and
+        not the name of what is no longer there.
+        """
+        async with self._database.connection() as connection:
+            await connection.execute(
+                "DELETE FROM training WHERE operation = %s", (_identity(operation),)
+            )
         await self._objects.delete_prefix(f"{_PREFIX}/{_identity(operation)}/")
 
     async def forget(self, operation: str) -> None:
         """Lets go of all that is kept of an operation."""
         await self.drop_checkpoint(operation)
         async with self._database.connection() as connection:
-            for table in ("training", "training_point"):
-                await connection.execute(
-                    f"DELETE FROM {table} WHERE operation = %s",  # noqa: S608 - two known names
-                    (_identity(operation),),
-                )
+            await connection.execute(
+                "DELETE FROM training_point WHERE operation = %s", (_identity(operation),)
+            )
 
 
 def _identity(operation: str) -> str:

@@ -46,23 +46,24 @@ class CascadeLesson:
 
     model: network.Cascade
 
-    def __init__(self, pairs: Pairs, plan: Plan, start: CascadeStart) -> None:
-        learning = torch.from_numpy(pairs.learning)
-        self._learning, self._validation = learning, torch.from_numpy(pairs.validation)
+    def __init__(
+        self, pairs: Pairs, plan: Plan, start: CascadeStart, is_first: bool = True
+    ) -> None:
+        self._learning, self._validation = pairs.learning, pairs.validation
         self._is_apart = pairs.is_apart
-        self._batch_size, self.example_count = plan.batch_size, len(learning)
+        self._batch_size, self.example_count = plan.batch_size, len(pairs.learning)
         torch.manual_seed(plan.seed)
         if start.base is None:
             self.model = network.Cascade(network.Shape(stage_count=start.stage_count))
-            self.model.mean.copy_(learning[:, :2].mean((0, 1, 3)))
-            self.model.deviation.copy_(learning[:, :2].std((0, 1, 3)).clamp_min(1e-6))
+            if is_first:
+                self._bring_to_scale()
         else:
             self.model = loaded_cascade(start.base)
         self.model = self.model.to(device())
 
     def loss(self, examples: torch.Tensor, _: int) -> torch.Tensor:
         """Mean square of the error, in deviations of the encodings."""
-        one, other, wanted = self._learning[examples].to(device()).unbind(1)
+        one, other, wanted = _taken(self._learning[examples.numpy()])
         return self._distance(self.model(one, other), wanted)
 
     def validation_loss(self, _: int) -> float:
@@ -80,10 +81,17 @@ class CascadeLesson:
 
     def _mean(self, make: Maker) -> float:
         total = 0.0
-        for part in torch.split(self._validation, self._batch_size):
-            one, other, wanted = part.to(device()).unbind(1)
-            total += len(part) * float(self._distance(make(one, other), wanted))
+        for at in range(0, len(self._validation), self._batch_size):
+            one, other, wanted = _taken(self._validation[at : at + self._batch_size])
+            total += len(one) * float(self._distance(make(one, other), wanted))
         return total / len(self._validation)
+
+    def _bring_to_scale(self) -> None:
+        """Mean and deviation of what it learns from; laps after the first have them restored."""
+        both = self._learning[:, :2]
+        deviation = np.maximum(both.std((0, 1, 3), dtype=np.float64), 1e-6)
+        self.model.mean.copy_(torch.from_numpy(both.mean((0, 1, 3), dtype=np.float64)))
+        self.model.deviation.copy_(torch.from_numpy(deviation))
 
     def _distance(self, made: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
         error = (made - wanted) / self.model.deviation[:, None]
@@ -106,9 +114,9 @@ def encode_pairs(
     total, done = len(found.learning) + len(found.validation), 0
     for number, windows in enumerate((found.learning, found.validation)):
         pairs = []
-        for place, partner in enumerate(_partners(len(windows), seed + number)):
+        for both in enumerate(_partners(len(windows), seed + number)):
             tell("encoding", _ENCODING_FROM + (_ENCODING_TO - _ENCODING_FROM) * done / total)
-            pairs.append(encodings(model, windows[place], windows[partner]))
+            pairs.append(encodings(model, *windows.taken(both)))
             done += 1
         np.save(Path(directory, _FILES[number]), np.stack(pairs))
     if found.is_apart:
@@ -117,7 +125,7 @@ def encode_pairs(
 
 def pairs_of(directory: str) -> Pairs:
     """What `encode_pairs` kept."""
-    one, other = (np.load(Path(directory, name)) for name in _FILES)
+    one, other = (np.load(Path(directory, name), mmap_mode="r") for name in _FILES)
     return Pairs(one, other, Path(directory, _APART).exists())
 
 
@@ -138,6 +146,11 @@ def wanted(one: Mono, other: Mono) -> Mono:
     ours, theirs = (float(np.sqrt(np.mean(np.square(each)))) for each in (made, one))
     level: Mono = made * np.float32(theirs / max(ours, 1e-6))
     return level
+
+
+def _taken(found: Encodings) -> tuple[torch.Tensor, ...]:
+    """One, other and what is wanted of some pairs, read from the file."""
+    return torch.from_numpy(np.array(found)).to(device()).unbind(1)
 
 
 def _partners(count: int, seed: int) -> list[int]:

@@ -4,6 +4,7 @@ A quantiser that joins from the first step on never learns: it has nothing to qu
 """
 
 import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import torch
@@ -35,8 +36,8 @@ class CodecLesson:
             _WINDOWS_MOST,
             _WINDOWS_LEAST,
         )
-        self._learning = torch.from_numpy(found.learning)
-        self._validation, self._is_apart = torch.from_numpy(found.validation), found.is_apart
+        self._learning, self._validation = found.learning, found.validation
+        self._is_apart = found.is_apart
         self._batch_size = plan.batch_size
         count = codec.codebooks_for(wishes.bandwidth_kbps, wishes.codebook_size)
         shape = codec.Shape(wishes.filters, count, wishes.codebook_size)
@@ -49,7 +50,7 @@ class CodecLesson:
 
     def loss(self, examples: torch.Tensor, step: int) -> torch.Tensor:
         """How far decoded sound is from the sound, and what the quantiser adds."""
-        sound = self._learning[examples][:, None].to(device())
+        sound = torch.from_numpy(self._learning.taken(examples.tolist()))[:, None].to(device())
         latent = self.model.encoder(sound)
         if step < self.warm_up_steps:
             return _distance(self.model.decoder(latent), sound)
@@ -88,6 +89,7 @@ class CodecLesson:
             "reconstruction_snr_db": 10.0 * math.log10(ratio),
             "codebook_usage": float(used.float().mean()),
             "validated_apart": float(self._is_apart),
+            "warm_up_steps": float(self.warm_up_steps),
         }
 
     def _coded(self, sound: torch.Tensor, step: int) -> torch.Tensor:
@@ -97,9 +99,11 @@ class CodecLesson:
         made: torch.Tensor = self.model.decoder(latent)
         return made
 
-    def _batches(self) -> "list[torch.Tensor]":
-        parts = torch.split(self._validation[:, None], self._batch_size)
-        return [part.to(device()) for part in parts]
+    def _batches(self) -> "Iterator[torch.Tensor]":
+        places = range(len(self._validation))
+        for at in places[:: self._batch_size]:
+            part = self._validation.taken(places[at : at + self._batch_size])
+            yield torch.from_numpy(part)[:, None].to(device())
 
 
 def _distance(made: torch.Tensor, sound: torch.Tensor) -> torch.Tensor:

@@ -17,7 +17,8 @@ _LAST_STEP = 1 << 62
 
 def lap(teaching: Teaching, path: str, seconds: float) -> Lap:
     """Trains for about so many seconds, at least one step, from the file to the file."""
-    return learn(_lesson(teaching), teaching.plan, path, seconds)
+    lesson = _lesson(teaching, is_first=not Path(path).exists())
+    return learn(lesson, teaching.plan, path, seconds)
 
 
 def finish(teaching: Teaching, path: str, model_path: str, model: str) -> Finished:
@@ -26,7 +27,7 @@ def finish(teaching: Teaching, path: str, model_path: str, model: str) -> Finish
     Raises `NotTrained` for a codec whose quantiser never joined, and for a cascade that returns
     what it is given.
     """
-    lesson = _lesson(teaching)
+    lesson = _lesson(teaching, is_first=False)
     weights = best_weights(path)
     lesson.model.load_state_dict(weights)
     data = written(weights)
@@ -39,7 +40,7 @@ def finish(teaching: Teaching, path: str, model_path: str, model: str) -> Finish
     return Finished(hashlib.sha256(data).hexdigest(), len(data), metrics)
 
 
-def _lesson(teaching: Teaching) -> CodecLesson | CascadeLesson:
+def _lesson(teaching: Teaching, is_first: bool) -> CodecLesson | CascadeLesson:
     if isinstance(teaching, CodecTeaching):
         return CodecLesson(teaching.corpus, teaching.plan, teaching.wishes)
-    return CascadeLesson(pairs_of(teaching.directory), teaching.plan, teaching.start)
+    return CascadeLesson(pairs_of(teaching.directory), teaching.plan, teaching.start, is_first)

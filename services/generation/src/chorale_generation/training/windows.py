@@ -1,5 +1,6 @@
-"""Windows of the sound that is learned from."""
+"""Windows of the sound that is learned from: mapped into memory, never copied there whole."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,18 +9,36 @@ import numpy.typing as npt
 
 from chorale_generation.refusals import DatasetTooSmall
 
-Windows = npt.NDArray[np.float32]  # (windows, frames)
+Sound = npt.NDArray[np.float32]  # (windows, frames)
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Windows of a file, and which of them to learn from."""
+
+    sound: Sound
+    chosen: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def taken(self, places: Sequence[int]) -> Sound:
+        """Some of them, read from the file."""
+        found: Sound = np.asarray(self.sound[self.chosen[list(places)]])
+        return found
+
+    def first(self, count: int) -> "Windows":
+        """As many, from the front."""
+        return Windows(self.sound, self.chosen[:count])
 
 
 def windows(path: str, frame_count: int, most: int) -> Windows:
     """All whole windows of a file, or as many as may be, spread evenly."""
-    size = Path(path).stat().st_size // 4
-    count = size // frame_count
+    count = Path(path).stat().st_size // 4 // frame_count
     if not count:
-        return np.zeros((0, frame_count), np.float32)
+        return Windows(np.zeros((0, frame_count), np.float32), np.zeros(0, np.int64))
     sound = np.memmap(path, np.float32, "r", shape=(count, frame_count))
-    chosen = np.linspace(0, count - 1, min(count, most)).astype(np.int64)
-    return np.asarray(sound[chosen])
+    return Windows(sound, np.linspace(0, count - 1, min(count, most)).astype(np.int64))
 
 
 @dataclass(frozen=True)
@@ -44,4 +63,4 @@ def split(
     validation = windows(validation_path, frame_count, max(least, most // 8))
     if len(validation) >= least:
         return Split(learning, validation, is_apart=True)
-    return Split(learning, learning[: max(least, most // 8)], is_apart=False)
+    return Split(learning, learning.first(max(least, most // 8)), is_apart=False)

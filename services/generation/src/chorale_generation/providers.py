@@ -1,0 +1,24 @@
+"""Why somebody else's engine does not answer, as exceptions with fields."""
+
+
+class ProviderNotConfigured(Exception):
+    """The provider has no address or key on this mesh."""
+
+    def __init__(self, provider: str, remedy: str, alternatives: str) -> None:
+        super().__init__(provider, remedy, alternatives)
+        self.provider, self.remedy, self.alternatives = provider, remedy, alternatives
+
+    def __str__(self) -> str:
+        return f"{self.provider} is not configured on this mesh; {self.remedy}."
+
+
+class ProviderUnavailable(Exception):
+    """The provider cannot be reached, or says that it cannot work now."""
+
+    def __init__(self, provider: str, state: str, alternatives: str) -> None:
+        super().__init__(provider, state, alternatives)
+        self.provider, self.state, self.alternatives = provider, state, alternatives
+        self.retry_after_seconds = 30.0
+
+    def __str__(self) -> str:
+        return f"{self.provider} does not work now ({self.state})."
