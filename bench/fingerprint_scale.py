@@ -158,7 +158,8 @@ def _postgres_seconds(folder: Path) -> float:
         try:
             if Path(os.readlink(process / "cwd")).is_relative_to(folder.resolve()):
                 fields = (process / "stat").read_text().rpartition(")")[2].split()
-                ticks += int(fields[11]) + int(fields[12])
+                # Its own, and its children's that have ended: of workers that shared a query.
+                ticks += sum(map(int, fields[11:15]))
         except OSError:
             continue  # it ended, or is not ours to look at
     return ticks / os.sysconf("SC_CLK_TCK")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from chorale_fingerprint import likeness, placing
 from chorale_fingerprint.codes import SECONDS_PER_CODE
-from chorale_fingerprint.landmarks import EFFORTS, Landmarks, landmarks, probes
+from chorale_fingerprint.landmarks import Landmarks, landmarks, looks
 from chorale_fingerprint.likeness import Likeness
 from chorale_fingerprint.peaks import Peaks, PeakWriter
 from chorale_fingerprint.placing import Hits
@@ -40,8 +40,8 @@ class MemoryIndex:
     def search(self, query: Peaks) -> list[tuple[int, Likeness]]:
         """What is known of a query at the usual threshold, surest first: number and likeness."""
         found: dict[int, placing.Place] = {}
-        for effort in EFFORTS:
-            voted = placing.candidates(self._hits(probes(query.sampled(20.0, 3), effort)))
+        for looked_up in looks(query.sampled(20.0, 3), 20.0):
+            voted = placing.candidates(self._hits(looked_up))
             found = placing.places(query, self.recordings, voted)
             rates = [self._likeness(place, query).false_positive_rate for place in found.values()]
             if rates and min(rates) < SURE:

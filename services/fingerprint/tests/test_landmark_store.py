@@ -1,6 +1,7 @@
 """Landmarks as rows: found wherever they lie, merged without loss, deleted without trace."""
 
 import asyncio
+import math
 import sys
 import uuid
 from collections.abc import AsyncIterator
@@ -9,8 +10,9 @@ from importlib import resources
 import numpy as np
 import pytest
 import pytest_asyncio
-from chorale_fingerprint.landmarks import Landmarks, landmarks, probes
+from chorale_fingerprint.landmarks import FEW, Landmarks, landmarks, looks, probes
 from chorale_fingerprint.peaks import Peaks
+from chorale_fingerprint.placing import Hits
 from chorale_fingerprint.store import landmarks as landmark_rows
 from chorale_fingerprint.store.landmarks import LandmarkStore
 from chorale_fingerprint.store.recordings import Enrolled, Recording, Store, Stretch
@@ -98,6 +100,24 @@ async def test_what_is_written_is_found_at_its_place(store: Store) -> None:
     assert set(hits.recordings.tolist()) == {recording}
     assert np.count_nonzero(hits.times == hits.query_times) >= len(asked)
     assert np.count_nonzero(hits.pitches == hits.query_pitches) >= len(asked)
+
+
+async def test_a_lookup_goes_on_where_it_stopped(store: Store) -> None:
+    """Few landmarks first, then all, then more: each finds what it finds when asked alone."""
+    for seed in range(1, 6):
+        await _add(store, seed)
+    shelves = await store.shelves(OWNER)
+    lookup = store.landmarks.lookup(shelves.ids)
+    asked = list(looks(_peaks(2), few_seconds=math.inf))
+    assert [len(each) for each in asked[:2]] == [FEW, len(landmarks(_peaks(2)))]
+    for each in asked:
+        assert _sorted(await lookup.find(each)) == _sorted(
+            await store.landmarks.find(shelves.ids, each)
+        )
+
+
+def _sorted(hits: Hits) -> list[tuple[int, ...]]:
+    return sorted(zip(*(column.tolist() for column in vars(hits).values()), strict=True))
 
 
 async def test_merging_loses_and_doubles_nothing(store: Store, database: Database) -> None:
@@ -196,6 +216,7 @@ import asyncio, sys, uuid
 from importlib import resources
 import numpy as np
 from chorale_fingerprint.peaks import Peaks
+from chorale_fingerprint.placing import Hits
 from chorale_fingerprint.store import landmarks
 from chorale_fingerprint.store.recordings import Enrolled, Recording, Store, Stretch
 from chorale_runtime.database import Database

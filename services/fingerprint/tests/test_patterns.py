@@ -442,23 +442,30 @@ async def test_operators_index_anew(ada: AsyncChorale, mesh: As) -> None:
 
 
 async def test_the_graph_finds_what_comparing_each_finds(alone: Settings, mesh: As) -> None:
-    """Among many, filtered or not, the graph's twenty are those of an exact search, and 20."""
+    """Among many, the graph's twenty are those of an exact search; where few pass, exactly so."""
     owner, draw = f"crowd-{uuid.uuid4()}", np.random.default_rng(19)
     centres = draw.uniform(0, 1, (40, 60))
     async with Database.open(alone.database_url, "fingerprint", MIGRATIONS) as database:
         await _crowd(database, owner, centres, draw, count=1500)
-        walking, comparing = SimilarPatterns(database, exact_max=0), SimilarPatterns(database)
+        walking = SimilarPatterns(database, exact_max=0, passing_max=0)
+        picking, comparing = SimilarPatterns(database, exact_max=0), SimilarPatterns(database)
         agreeing = 0
         for centre in centres[:5]:
             direction = DRUMS.unit(np.clip(centre + draw.normal(0, 0.1, 60), 0, 1).tolist())
             for wanted in (Wanted(), Wanted(genres=("jazz",))):
                 found = await walking.search("nobody", DRUMS, direction, wanted, 0.0, 20)
                 truth = await comparing.search("nobody", DRUMS, direction, wanted, 0.0, 20)
+                picked = await picking.search("nobody", DRUMS, direction, wanted, 0.0, 20)
                 assert len(found.found) == 20
+                if wanted.genres:  # few pass: each of them is compared
+                    assert picked == truth
                 names = {each.pattern.name for each in truth.found}
                 agreeing += len(names & {each.pattern.name for each in found.found})
         rare = await walking.search("nobody", DRUMS, direction, Wanted(genres=("rare",)), 0.0, 20)
         assert len(rare.found) == 3  # as many as there are, however well hidden
+        alike = await walking.search("nobody", DRUMS, direction, Wanted(), 0.97, 20)
+        truth = await comparing.search("nobody", DRUMS, direction, Wanted(), 0.97, 20)
+        assert alike.found == truth.found
     assert agreeing / 200 >= 0.98
 
 

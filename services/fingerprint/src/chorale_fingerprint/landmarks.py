@@ -8,6 +8,7 @@ region of its first pitch. R. Sonnleitner, G. Widmer, "Robust Quad-Based Audio F
 All is counted in whole numbers, so that one set of peaks gives one set of landmarks everywhere.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,6 +75,26 @@ def probes(peaks: Peaks, effort: int) -> Landmarks:
         for region in near[2]
     ]
     return _landmarks(peaks, np.concatenate(hashes), np.tile(figures[0], len(hashes)))
+
+
+# Of a short query so many are looked up first: a copy that little was done to is known by them.
+FEW = 64
+
+
+def looks(peaks: Peaks, few_seconds: float) -> Iterator[Landmarks]:
+    """What to look up one after the other, while nothing sure is found."""
+    for effort in EFFORTS:
+        found = probes(peaks, effort)
+        if effort == 0 and len(found) > FEW and peaks.seconds <= few_seconds:
+            yield thinned(found, FEW)
+        yield found
+
+
+def thinned(found: Landmarks, count: int) -> Landmarks:
+    """So many of them, spread over the sound."""
+    by_time = np.argsort(found.times, kind="stable")
+    chosen = by_time[np.linspace(0, len(found) - 1, count).astype(np.intp)]
+    return Landmarks(found.hashes[chosen], found.times[chosen], found.pitches[chosen])
 
 
 def packed_places(found: Landmarks) -> npt.NDArray[np.uint32]:

@@ -10,6 +10,7 @@ from chorale_audio.pcm import Encoding, decoded, mixed
 from chorale_audio.source import Source
 
 from chorale_fingerprint.codes import CODE_RATE_HZ, Codes, CodeWriter
+from chorale_fingerprint.lowering import Lowered
 from chorale_fingerprint.peaks import TIMES_PER_SECOND, Peaks, PeakWriter
 
 # What every process imports before its first work: nothing, so that an idle service stays small.
@@ -20,12 +21,14 @@ _LOUDEST = 16.0
 
 def write_codes(source: Source, *, progress: Callable[[str, float], None]) -> Codes:
     """Reads the source from object storage and writes its codes, in a process of the pool."""
-    writer = CodeWriter(source.sample_rate_hz)
+    lowered = Lowered(source.sample_rate_hz, source.channel_count)
+    writer = CodeWriter(CODE_RATE_HZ)
     read = 0
     for block in source.blocks():
-        writer.push(mixed(block)[:, 0])
+        writer.push(lowered.push(block))
         read += len(block)
         progress("listening", read / source.frame_count)
+    writer.push(lowered.finish())
     return writer.finish()
 
 
@@ -38,19 +41,19 @@ class Heard:
 
 
 class Listener:
-    """Takes blocks of mono sound, resamples it once, and writes codes and peaks."""
+    """Takes blocks of sound, brings them down once, and writes codes and peaks."""
 
-    def __init__(self, sample_rate_hz: int) -> None:
+    def __init__(self, sample_rate_hz: int, channel_count: int) -> None:
         self._codes, self._peaks = CodeWriter(CODE_RATE_HZ), PeakWriter(CODE_RATE_HZ)
-        self._resampler = soxr.ResampleStream(sample_rate_hz, CODE_RATE_HZ, 1, dtype="float32")
+        self._lowered = Lowered(sample_rate_hz, channel_count)
 
     def push(self, block: npt.NDArray[np.float32]) -> None:
-        """Takes the next frames."""
-        self._feed(self._resampler.resample_chunk(block))
+        """Takes the next frames, `(frames, channels)`."""
+        self._feed(self._lowered.push(block))
 
     def finish(self) -> Heard:
         """Takes the end of the sound."""
-        self._feed(self._resampler.resample_chunk(np.zeros(0, np.float32), last=True))
+        self._feed(self._lowered.finish())
         return Heard(self._codes.finish(), self._peaks.finish())
 
     def _feed(self, block: npt.NDArray[np.float32]) -> None:
@@ -115,10 +118,10 @@ class LiveEar:
 
 def listen(source: Source, *, progress: Callable[[str, float], None]) -> Heard:
     """Reads the source from object storage and writes codes and peaks, in a process."""
-    listener = Listener(source.sample_rate_hz)
+    listener = Listener(source.sample_rate_hz, source.channel_count)
     read = 0
     for block in source.blocks():
-        listener.push(mixed(block)[:, 0])
+        listener.push(block)
         read += len(block)
         progress("listening", read / source.frame_count)
     return listener.finish()

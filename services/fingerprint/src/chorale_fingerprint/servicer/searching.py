@@ -1,6 +1,6 @@
 """Searching: from what was heard to recordings, from cheap to dear.
 
-Landmarks are looked up, few first and more when those find nothing sure; what they point at is
+Landmarks are looked up, few first and more while those find nothing sure; what they point at is
 compared peak by peak. Whole recordings are compared by Chromaprint's codes too: they hold where
 there are few peaks.
 """
@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from chorale_fingerprint import likeness, matching, placing
 from chorale_fingerprint.codes import Codes
-from chorale_fingerprint.landmarks import EFFORTS, probes
+from chorale_fingerprint.landmarks import looks
 from chorale_fingerprint.likeness import Likeness
 from chorale_fingerprint.matching import Probes
 from chorale_fingerprint.peaks import Peaks
@@ -56,9 +56,10 @@ class Searcher:
     ) -> list[Hit]:
         """Searches by landmarks only."""
         hits: list[Hit] = []
-        for effort in EFFORTS:
-            looked_up = await asyncio.to_thread(probes, _probed(peaks), effort)
-            found = await self._store.landmarks.find(shelves.ids, looked_up)
+        lookup = self._store.landmarks.lookup(shelves.ids)
+        asked = looks(_probed(peaks), _PROBED_SECONDS)
+        while (probes := await asyncio.to_thread(next, asked, None)) is not None:
+            found = await lookup.find(probes)
             candidates = await asyncio.to_thread(placing.candidates, found)
             ids = sorted({each.recording for each in candidates})
             enrolled = await self._store.read(shelves, ids, owner)

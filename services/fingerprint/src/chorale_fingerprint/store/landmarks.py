@@ -50,6 +50,29 @@ class Segment:
     landmark_count: int
 
 
+class Lookup:
+    """Looks landmarks up for one query, some and then more; no number is read twice."""
+
+    def __init__(self, database: Database, shelf_ids: Sequence[int]) -> None:
+        self._database, self._shelf_ids = database, shelf_ids
+        self._numbers = np.zeros(0, np.uint32)
+        self._rows: Rows = np.zeros(0, _ROW)
+
+    async def find(self, probes: Landmarks) -> Hits:
+        """Where recordings on the shelves have the numbers of these."""
+        numbers = np.setdiff1d(_spread(probes.hashes), self._numbers)
+        if len(numbers):
+            async with self._database.connection() as connection:
+                data = await _read(connection, self._shelf_ids, numbers)
+            return await asyncio.to_thread(self._added, numbers, data, probes)
+        return await asyncio.to_thread(_hits, self._rows, probes)
+
+    def _added(self, numbers: npt.NDArray[np.uint32], data: Rows, probes: Landmarks) -> Hits:
+        self._rows = np.concatenate([self._rows, _only(data, numbers)])
+        self._numbers = np.union1d(self._numbers, numbers)
+        return _hits(self._rows, probes)
+
+
 class LandmarkStore:
     """Reads and writes the rows; writing is part of its caller's transaction."""
 
@@ -58,10 +81,11 @@ class LandmarkStore:
 
     async def find(self, shelf_ids: Sequence[int], probes: Landmarks) -> Hits:
         """Looks numbers up on the shelves."""
-        numbers = np.unique(_spread(probes.hashes))
-        async with self._database.connection() as connection:
-            rows = await _read(connection, shelf_ids, numbers)
-        return await asyncio.to_thread(_hits, rows, probes)
+        return await self.lookup(shelf_ids).find(probes)
+
+    def lookup(self, shelf_ids: Sequence[int]) -> Lookup:
+        """Begins to look up what one query asks for."""
+        return Lookup(self._database, shelf_ids)
 
     async def write(
         self, connection: Connection, shelf: int, recording: int, landmarks: Landmarks
@@ -292,19 +316,24 @@ def _joined(parts: Sequence[bytes]) -> Rows:
     return np.frombuffer(b"".join(parts), _ROW)
 
 
-def _hits(rows: Rows, probes: Landmarks) -> Hits:
-    """Pairs what was read with what was asked."""
-    numbers = _spread(probes.hashes)
-    order = np.argsort(numbers, kind="stable")
-    asked = numbers[order]
+def _only(rows: Rows, numbers: npt.NDArray[np.uint32]) -> Rows:
+    """Of what was read, what has these numbers, unless very many have the same."""
     # Most of what was read is in a block with what was asked for, and no more: a coarse look first.
     coarse = np.zeros(1 << _COARSE_BITS, np.bool_)
-    coarse[asked >> (32 - _COARSE_BITS)] = True
+    coarse[numbers >> np.uint32(32 - _COARSE_BITS)] = True
     rows = rows[coarse[rows["number"] >> np.uint32(32 - _COARSE_BITS)]]
-    rows = rows[np.isin(rows["number"], asked)]
+    rows = rows[np.isin(rows["number"], numbers)]
     if len(rows):
         _, index, counts = np.unique(rows["number"], return_inverse=True, return_counts=True)
         rows = rows[counts[index] <= _COMMON]
+    return rows
+
+
+def _hits(rows: Rows, probes: Landmarks) -> Hits:
+    """Pairs what was found with what was asked."""
+    numbers = _spread(probes.hashes)
+    order = np.argsort(numbers, kind="stable")
+    asked = numbers[order]
     first = np.searchsorted(asked, rows["number"])
     count = np.searchsorted(asked, rows["number"], side="right") - first
     row = np.repeat(np.arange(len(rows)), count)
