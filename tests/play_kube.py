@@ -1,8 +1,9 @@
 """The pods that the chart renders, run by `podman play kube` on a network of their own.
 
 podman 4 knows less than a cluster. What it does not know is said otherwise, and nothing else is
-changed: projected Secrets become a ConfigMap, names of Services become `hostAliases`, and each
-replica is a Deployment of its own. Probes by gRPC, topology and policies it passes over.
+changed: projected Secrets become a ConfigMap, names of Services become `hostAliases`, each replica
+is a Deployment of its own, and ports, which it would take on this machine, are left unsaid. Probes
+by gRPC, topology and policies it passes over.
 """
 
 import asyncio
@@ -54,7 +55,7 @@ class Podman:
         )
         if check and done.returncode:
             raise RuntimeError(f"podman {' '.join(arguments)}: {done.stderr[-2000:]}")
-        return done.stdout
+        return done.stdout or done.stderr  # what a container said there is there again
 
 
 class Pods:
@@ -76,7 +77,7 @@ class Pods:
         """Starts one replica."""
         text = yaml.safe_dump_all(self._translated(service, replica), sort_keys=False)
         self._podman.run(
-            *("play", "kube", "--network", NETWORK),
+            *("play", "kube", "--log-driver", "k8s-file", "--network", NETWORK),
             *("--ip", self.addresses[service][replica], "-"),
             given=text,
         )
@@ -120,6 +121,8 @@ class Pods:
         deployment["metadata"]["name"] = f"{service}-{replica}"
         pod = deployment["spec"]["template"]["spec"]
         name = f"{service}-{replica}-secrets"
+        for container in pod["containers"]:
+            container.pop("ports")
         for volume in pod["volumes"]:
             if volume.pop("projected", None):
                 volume["configMap"] = {"name": name}

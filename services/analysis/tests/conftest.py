@@ -1,6 +1,7 @@
 """A real ingest and a real analysis service beside it."""
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import grpc
 import pytest
@@ -22,10 +23,21 @@ def ingest(
         yield ingest
 
 
+@pytest.fixture(scope="session")
+def weights_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where that service looks for weights. Nothing lies there but what a test brings."""
+    return tmp_path_factory.mktemp("weights")
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def address(ingest: Ingest) -> AsyncIterator[str]:
+async def address(ingest: Ingest, weights_directory: Path) -> AsyncIterator[str]:
     """Where an analysis service is served that stands beside it."""
-    settings = Settings(processes=1, listen_seconds_max=60.0, **ingest.settings())
+    settings = Settings(
+        processes=1,
+        listen_seconds_max=60.0,
+        weights_directory=str(weights_directory),
+        **ingest.settings(),
+    )
     async with running(settings, build) as server:
         yield server.address
 

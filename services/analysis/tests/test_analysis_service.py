@@ -140,7 +140,7 @@ async def test_a_span_past_the_end_is_refused(analysis: Any, ingest: Ingest) -> 
     ("engine", "commercial_only", "code", "expected"),
     [
         ("btc-sl", False, "INVALID_ARGUMENT", "ENGINE_UNKNOWN"),  # does chords, not beats
-        ("beat-transformer", False, "FAILED_PRECONDITION", "ENGINE_UNAVAILABLE"),
+        ("beat-transformer", False, "FAILED_PRECONDITION", "WEIGHTS_MISSING"),
         ("madmom", True, "FAILED_PRECONDITION", "ENGINE_NONCOMMERCIAL"),
     ],
 )

@@ -39,7 +39,7 @@ async def test_what_cannot_be_tried_is_refused(analysis: Any) -> None:
     for fields, wanted in (
         ({"engine": "nobody"}, "ENGINE_UNKNOWN"),
         ({"capability": "taste"}, "ENGINE_UNKNOWN"),
-        ({"capability": "chords", "engine": "btc-sl"}, "ENGINE_UNAVAILABLE"),
+        ({"capability": "chords", "engine": "btc-sl"}, "WEIGHTS_MISSING"),
     ):
         _, info = await refused(analysis.TestEngine(_request(**fields)))
         assert info.reason == wanted

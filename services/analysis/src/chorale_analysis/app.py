@@ -14,7 +14,7 @@ from chorale_runtime.app import App, Service
 from chorale_runtime.channels import channel
 from chorale_runtime.database import Database
 from chorale_runtime.objects import Objects
-from chorale_runtime.operations import Operations
+from chorale_runtime.operations import Operations, Queues
 from chorale_runtime.processes import Processes
 
 from chorale_analysis import worker
@@ -57,6 +57,7 @@ async def build(settings: Settings) -> AsyncIterator[App]:
                 domain=f"{NAME}.chorale",
                 processes=processes,
                 queue_limit=settings.queue_limit,
+                queues=Queues.of(settings),
             )
         )
         live = await enter(

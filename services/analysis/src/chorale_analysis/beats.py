@@ -8,16 +8,18 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from chorale_analysis.choosing import Choice, choose
+from chorale_analysis.choosing import Choice, choose, judgement, odds_of, share
+from chorale_analysis.learned import ALONE, Judgement
 from chorale_analysis.meter import classes_between, tonality
 from chorale_analysis.onsets import HOPS_PER_SECOND, Floats, Onsets
-from chorale_analysis.pulses import LEAST_BEATS, pulse
+from chorale_analysis.opinions import Opinion
+from chorale_analysis.pulses import LEAST_BEATS, Pulse, pulse
 from chorale_analysis.rhythm import NO_RHYTHM, Beat, Rhythm, RhythmSettings, Tempo
 from chorale_analysis.state_space import Integers, decode
 
 # The flux of a window stands at its middle and rises before it: measured on clicks and on played
 # music, half a smoothed onset early.
-_LATENCY_SECONDS = 0.010
+LATENCY_SECONDS = 0.010
 
 # Strength to probability of a beat: even odds at 1.5 deviations above the usual.
 _EVEN_STRENGTH, _STRENGTH_SLOPE = 1.5, 1.5
@@ -27,17 +29,15 @@ _USUAL_BPM, _OCTAVE_COST = 105.0, 4.0
 # Octaves of tempo are decoded each by itself, so that what is chosen between them is one thing and
 # how a beat follows another is another.
 _OCTAVE_STEP, _TEMPI = 0.36, 40
+_LEAST_TRACK, _SLOW_BPM = 8, 57.0
 _HINT_COST = 64.0  # a tempo the caller expects weighs more
 
 # What noise reaches, white or pink, 208 seeded pieces of 3 to 60 s: alikeness .13 and more, and at
 # most .13 + .75 / sqrt(beats) in all but two, of 3 s. Steady tones and sweeps lack contrast.
 _NOISE_ALIKENESS, _NOISE_SPREAD, _LEAST_CONTRAST = 0.13, 0.75, 1.6
 
-# How firmly beats recur at that alikeness, in nats; and how often, by annotated music of 74 pieces,
-# tempi and single beats are right that recur so firmly and were so likely among others.
+# How firmly beats recur at that alikeness, in nats.
 _EVEN_ALIKENESS, _ALIKENESS_SLOPE = 0.45, 7.0
-_TEMPO_SLOPE, _CHOICE_SLOPE, _TEMPO_ODDS = 0.27, 0.82, -0.59
-_RECURRING_SLOPE, _SOUNDING_SLOPE, _CHOSEN_SLOPE, _BEAT_ODDS = 1.34, 1.34, 0.65, -1.14
 _USUAL_CHANCE = 0.8
 
 _DOUBT = 0.08  # shares that noise is taken to recur more, when several pulses are asked of it
@@ -48,24 +48,28 @@ _FACTORS = (1.0, 0.5, 2.0, 2.0 / 3.0, 1.5, 1.0 / 3.0, 3.0)  # tempi that share b
 _CANDIDATE_SHARPNESS = 6.0
 
 
-def track_beats(onsets: Onsets, duration_seconds: float, settings: RhythmSettings) -> Rhythm:
+def track_beats(
+    onsets: Onsets,
+    duration_seconds: float,
+    settings: RhythmSettings,
+    opinion: Opinion | None = None,
+) -> Rhythm:
     """Finds the beats of what was heard; `NO_RHYTHM` where nothing recurs.
+
+    The opinion of a network brings beats to choose from, and counts in the choice.
 
     Reference: Krebs, Boeck and Widmer, ISMIR 2015, for the state space.
     """
     activation = activation_of(onsets.strength)
-    tracks = (
-        [_peaks(activation, settings)] if settings.from_peaks else _decoded(activation, settings)
+    tracks = tracks_of(activation, onsets, settings)
+    if opinion:
+        tracks += tracks_of(opinion.shared(activation, LATENCY_SECONDS), onsets, settings)
+    pulses = pulses_of(onsets, activation, tracks, settings)
+    choice = (
+        choose(onsets, pulses, settings.beats_per_bar, settings.bpm_hint, opinion)
+        if pulses
+        else None
     )
-    tracks = [hops[_sounding(hops, onsets.raw)] for hops in tracks]
-    pulses = [
-        pulse(
-            onsets, hops, seconds_of(onsets.raw, hops), activation, alikeness(onsets.strength, hops)
-        )
-        for hops in _unlike(tracks)
-        if len(hops) >= LEAST_BEATS
-    ]
-    choice = choose(onsets, pulses, settings.beats_per_bar, settings.bpm_hint) if pulses else None
     hops = choice.chosen.pulse.hops if choice else max(tracks, key=len)
     if len(hops) < 3:
         return NO_RHYTHM
@@ -73,7 +77,38 @@ def track_beats(onsets: Onsets, duration_seconds: float, settings: RhythmSetting
     if odds is None:
         return NO_RHYTHM
     seconds = np.clip(seconds_of(onsets.raw, hops), 0.0, duration_seconds)
-    return _rhythm(onsets, activation, hops, seconds, odds, choice)
+    return _rhythm(onsets, activation, hops, seconds, odds, choice, judgement(opinion))
+
+
+def tracks_of(activation: Floats, onsets: Onsets, settings: RhythmSettings) -> list[Integers]:
+    """The likeliest beats of every octave of tempo, or peaks if asked for, none in silence."""
+    tracks = (
+        [_peaks(activation, settings)] if settings.from_peaks else _decoded(activation, settings)
+    )
+    return [hops[_sounding(hops, onsets.raw)] for hops in tracks]
+
+
+def pulses_of(
+    onsets: Onsets, activation: Floats, tracks: list[Integers], settings: RhythmSettings
+) -> list[Pulse]:
+    """All beats to choose from: those of tracks unlike each other, and every second of slow ones.
+
+    Slow beats are not decoded, but made of those twice as fast: that costs nothing.
+    """
+    unlike = _unlike([hops for hops in tracks if len(hops) >= _LEAST_TRACK])
+    slow = [
+        hops[first::2]
+        for hops in unlike
+        if settings.halved_to_bpm <= 30.0 * HOPS_PER_SECOND / np.median(np.diff(hops)) < _SLOW_BPM
+        for first in (0, 1)
+    ]
+    return [
+        pulse(
+            onsets, hops, seconds_of(onsets.raw, hops), activation, alikeness(onsets.strength, hops)
+        )
+        for hops in [*unlike, *slow]
+        if len(hops) >= LEAST_BEATS
+    ]
 
 
 def _recurrence_of_any(onsets: Onsets, hops: Integers, tracks: list[Integers]) -> float | None:
@@ -86,7 +121,12 @@ def _recurrence_of_any(onsets: Onsets, hops: Integers, tracks: list[Integers]) -
     heard = [recurrence(onsets.strength, one, _DOUBT, relief) for one in tracks if len(one) > 2]
     if all(one is None for one in heard):
         return None
-    return _ALIKENESS_SLOPE * (alikeness(onsets.strength, hops) - _EVEN_ALIKENESS)
+    return firmness(alikeness(onsets.strength, hops))
+
+
+def firmness(alike: float) -> float:
+    """How firmly beats recur that are so alike, in nats."""
+    return _ALIKENESS_SLOPE * (alike - _EVEN_ALIKENESS)
 
 
 def _unlike(tracks: list[Integers]) -> list[Integers]:
@@ -113,24 +153,28 @@ def recurrence(
     noise = (1.0 + doubt) * (_NOISE_ALIKENESS + _NOISE_SPREAD / np.sqrt(len(hops))) - relief
     if alike < noise or float(strength[hops].mean()) < (1.0 + doubt) * _LEAST_CONTRAST:
         return None
-    return _ALIKENESS_SLOPE * (alike - _EVEN_ALIKENESS)
+    return firmness(alike)
 
 
 def seconds_of(raw: Floats, hops: Integers) -> Floats:
     """When beats at these hops are heard."""
-    seconds: Floats = _refined(raw, hops) / HOPS_PER_SECOND + _LATENCY_SECONDS
+    seconds: Floats = _refined(raw, hops) / HOPS_PER_SECOND + LATENCY_SECONDS
     return seconds
 
 
-def tempo_confidence(odds: float, chance: float = _USUAL_CHANCE) -> float:
+def tempo_confidence(odds: float, chance: float = _USUAL_CHANCE, by: Judgement = ALONE) -> float:
     """How likely the tempo is right of beats that recur so firmly, by its chance among others."""
-    return _share(_TEMPO_SLOPE * odds + _CHOICE_SLOPE * _odds(chance) + _TEMPO_ODDS)
+    of_chance, of_odds, usual = by.chances["tempo"]
+    return share(of_chance * odds_of(chance) + of_odds * odds + usual)
 
 
-def beat_confidence(odds: float, activation: float, chance: float = _USUAL_CHANCE) -> float:
+def beat_confidence(
+    odds: float, activation: float, chance: float = _USUAL_CHANCE, by: Judgement = ALONE
+) -> float:
     """How likely a beat is right that sounds so much, among beats that recur so firmly."""
-    around = _RECURRING_SLOPE * _share(odds) + _CHOSEN_SLOPE * _odds(chance) + _BEAT_ODDS
-    return _share(around + _SOUNDING_SLOPE * activation)
+    of_chance, of_odds, of_sounding, usual = by.chances["beat"]
+    around = of_chance * odds_of(chance) + of_odds * share(odds) + usual
+    return share(around + of_sounding * activation)
 
 
 def alikeness(strength: Floats, hops: Integers) -> float:
@@ -153,36 +197,26 @@ def _rhythm(
     seconds: Floats,
     odds: float,
     choice: Choice | None,
+    by: Judgement,
 ) -> Rhythm:
     intervals = np.diff(seconds)
     median = float(np.median(intervals))
     strengths = onsets.raw[hops] / onsets.raw[hops].max()
     places = (choice.chosen.places + 1).tolist() if choice else [0] * len(hops)
     chance = choice.tempo_chance if choice else 0.5
-    chances = [beat_confidence(odds, float(one), chance) for one in activation[hops]]
+    chances = [beat_confidence(odds, float(one), chance, by) for one in activation[hops]]
     return Rhythm(
         beats=tuple(
             Beat(float(at), float(strength), float(chance), place)
             for at, strength, chance, place in zip(seconds, strengths, chances, places, strict=True)
         ),
         bpm=60.0 / median,
-        bpm_confidence=tempo_confidence(odds, chance),
+        bpm_confidence=tempo_confidence(odds, chance, by),
         stability=float(np.clip(1.0 - intervals.std() / median, 0.0, 1.0)),
         candidates=tuple(tempo_candidates(onsets.strength, median)),
         curve_bpm=tuple((60.0 / local_intervals(intervals)).tolist()),
         meters=choice.meters if choice else (),
     )
-
-
-def _odds(share: float) -> float:
-    """A share as odds in nats, at most a hundred to one."""
-    within = min(max(share, 0.01), 0.99)
-    return float(np.log(within / (1.0 - within)))
-
-
-def _share(odds: float) -> float:
-    """Odds in nats as a share in [0, 1]."""
-    return float(1.0 / (1.0 + np.exp(-odds)))
 
 
 def activation_of(strength: Floats) -> Floats:

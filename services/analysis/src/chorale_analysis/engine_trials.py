@@ -23,6 +23,7 @@ class Trial:
     name: str
     maker: str
     path: str
+    vocabulary: str = ""  # of chords; empty: the trial's own
 
 
 @dataclass(frozen=True)

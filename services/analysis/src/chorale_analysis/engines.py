@@ -1,10 +1,20 @@
 """The engines of this service: who does what, under which licence, and whether it can work."""
 
+import hashlib
 import importlib.util
 from dataclasses import dataclass, replace
 
+from chorale_analysis.chord_dictionaries import DICTIONARIES
 from chorale_analysis.harmony import VOCABULARIES
-from chorale_analysis.weights import BEATNET, SKEY, Weights
+from chorale_analysis.weights import (
+    BEAT_TRANSFORMER,
+    BEATNET,
+    BTC_PL,
+    BTC_SL,
+    CHORD_CNN_LSTM,
+    SKEY,
+    Weights,
+)
 
 AUTO = "auto"
 BEATS, KEY, CHORDS, STRUCTURE = "beats", "key", "chords", "structure"
@@ -12,6 +22,10 @@ LIVE, DYNAMICS = "live", "dynamics"
 
 _MADMOM_SECONDS = 1200.0  # it holds the whole sound: 20 minutes are 212 MB
 _WHOLE_SECONDS = 1200.0  # so do networks; 20 minutes at 22.05 kHz are 106 MB
+
+# Whom `auto` hears beside the default engine, where that was measured to be better.
+_HELPERS = {BEATS: "madmom"}
+_PRICE_OF_OURS = 0.01
 
 _PERMISSIVE = frozenset(
     {"Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "CC-BY-4.0", "ISC", "MIT", ""}
@@ -41,6 +55,14 @@ class EngineUnavailable(Exception):
 
     def __str__(self) -> str:
         return f"The engine {self.engine!r} cannot work here. What helps: {self.remedy}"
+
+
+class WeightsMissing(EngineUnavailable):
+    """The engine is known, and its weights are not here."""
+
+    def __init__(self, engine: str, remedy: str) -> None:
+        super().__init__(engine, remedy)
+        self.missing = f"weights of {engine}"
 
 
 class EngineNoncommercial(Exception):
@@ -73,6 +95,7 @@ class Engine:
     limit_seconds: float = 0.0  # the longest audio it takes; 0: as the service does
     file: Weights | None = None  # that somebody has to bring; None: none, or it comes with the code
     path: str = ""  # where that file is
+    digests: tuple[tuple[str, str], ...] = ()  # of the files that are there: name, SHA-256
     help: str = "None yet: this build cannot run it."  # what to do when it is not present
 
     @property
@@ -84,29 +107,6 @@ class Engine:
     def remedy(self) -> str:
         """What to do when it is not present."""
         return "" if self.is_present else self.help
-
-
-def _absent(
-    name: str,
-    capability: str,
-    description: str,
-    code_licence: str = "MIT",
-    weights_licence: str = "MIT",
-    vocabularies: tuple[str, ...] = (),
-) -> Engine:
-    """An engine that the contract names and this build does not hold yet."""
-    return Engine(
-        name=name,
-        capability=capability,
-        version="0",
-        description=description,
-        code_licence=code_licence,
-        weights_licence=weights_licence,
-        weights=f"models/{name}",
-        is_present=False,
-        devices=("cpu", "cuda"),
-        vocabularies=vocabularies,
-    )
 
 
 def _madmom(
@@ -130,20 +130,29 @@ def _madmom(
 
 
 def _brought(
-    name: str, capability: str, description: str, weights_licence: str, file: Weights
+    name: str,
+    capability: str,
+    description: str,
+    weights_licence: str,
+    file: Weights,
+    vocabularies: tuple[str, ...] = (),
+    price: float = 0.02,
+    limit_seconds: float = _WHOLE_SECONDS,
+    version: str = "1",
 ) -> Engine:
     """An engine of ours for published weights, which have to be brought."""
     return Engine(
         name=name,
         capability=capability,
-        version="1",
+        version=version,
         description=description,
         code_licence="Apache-2.0",
         weights_licence=weights_licence,
-        weights=f"{name}/{file.sha256[:12]}",
+        weights=f"{name}/{file.sha256[:12]}" if file.sha256 else name,
         is_present=False,
-        price=0.02,
-        limit_seconds=_WHOLE_SECONDS,
+        vocabularies=vocabularies,
+        price=price,
+        limit_seconds=limit_seconds,
         file=file,
         help=file.remedy(),
     )
@@ -153,15 +162,19 @@ ENGINES = (
     Engine(
         name="chorale",
         capability=BEATS,
-        version="3",
+        version="4",
         description="Spectral and harmonic flux, decoded by a state space and a learned choice.",
         code_licence="Apache-2.0",
         is_default=True,
     ),
-    _absent(
+    _brought(
         "beat-transformer",
         BEATS,
-        "Beats and downbeats by dilated attention over five stems.",
+        "Beats and downbeats by dilated attention over two parts of the mix, what strikes and what"
+        " lasts; published for five stems, which are not made here.",
+        "MIT",
+        BEAT_TRANSFORMER,
+        price=0.1,
     ),
     _brought(
         "beatnet",
@@ -169,6 +182,7 @@ ENGINES = (
         "Beats and downbeats by a causal recurrent network, decoded by a bar-pointer state space.",
         "CC-BY-4.0",
         BEATNET,
+        version="2",
     ),
     _madmom(BEATS, "Beats and downbeats by bidirectional recurrent networks.", 0.14),
     Engine(
@@ -180,23 +194,34 @@ ENGINES = (
         is_default=True,
         vocabularies=tuple(VOCABULARIES),
     ),
-    _absent(
+    _brought(
         "btc-pl",
         CHORDS,
-        "Chords by a bidirectional transformer, trained on pseudo-labels.",
-        vocabularies=("large_voca",),
+        "Chords by a bidirectional transformer, trained on pseudo-labels of copyrighted audio.",
+        "MIT",
+        BTC_PL,
+        ("large_voca",),
+        price=0.005,
+        limit_seconds=0.0,
     ),
-    _absent(
+    _brought(
         "btc-sl",
         CHORDS,
-        "Chords by a bidirectional transformer, trained on labels.",
-        vocabularies=("large_voca",),
+        "Chords by a bidirectional transformer, trained on labels of copyrighted audio.",
+        "MIT",
+        BTC_SL,
+        ("large_voca", "majmin"),
+        price=0.005,
+        limit_seconds=0.0,
     ),
-    _absent(
+    _brought(
         "chord-cnn-lstm",
         CHORDS,
-        "Chords by a convolutional and recurrent network.",
-        vocabularies=("submission", "ismir2017", "extended", "full"),
+        "Chords by five convolutional and recurrent networks, trained on copyrighted audio.",
+        "MIT",
+        CHORD_CNN_LSTM,
+        tuple(DICTIONARIES),
+        price=0.2,
     ),
     _madmom(
         CHORDS,
@@ -207,7 +232,7 @@ ENGINES = (
     Engine(
         name="chorale",
         capability=KEY,
-        version="1",
+        version="2",
         description="Tuned chroma of spectral peaks, likened to the profiles of 24 keys.",
         code_licence="Apache-2.0",
         is_default=True,
@@ -274,16 +299,22 @@ def known(weights_directory: str = "") -> tuple[Engine, ...]:
 
 def _with_weights(engine: Engine, directory: str) -> Engine:
     path = engine.file.path(directory) if engine.file else ""
-    if not path or importlib.util.find_spec("torch") is None:
+    if not engine.file or not path or importlib.util.find_spec("torch") is None:
         return engine
-    return replace(engine, path=path, is_present=True)
+    found = replace(engine, path=path, is_present=True, digests=engine.file.digests(path))
+    if engine.file.sha256:
+        return found
+    # Nobody could tell the published digest here: the version names the files that did the work.
+    told = hashlib.sha256("".join(digest for _, digest in found.digests).encode()).hexdigest()
+    return replace(found, version=f"{engine.version}+{told[:12]}")
 
 
 def choose(
     capability: str, name: str, commercial_only: bool = False, weights_directory: str = ""
 ) -> Engine:
-    """The engine of this name, able to work; the default for an empty name and `auto`.
+    """The engine of this name, able to work; the default for an empty name.
 
+    For `auto` it is the default with all who help it and are there, as one engine of their names.
     Raises `EngineUnknown`, `EngineNoncommercial` and `EngineUnavailable`: no engine ever stands in
     for another that was asked for by name.
     """
@@ -293,6 +324,24 @@ def choose(
             if commercial_only and not engine.allows_commercial_use:
                 raise EngineNoncommercial(engine.name, engine.weights_licence)
             if not engine.is_present:
-                raise EngineUnavailable(engine.name, engine.remedy)
-            return engine
+                lacks = engine.file and not engine.file.path(weights_directory)
+                kind = WeightsMissing if lacks else EngineUnavailable
+                raise kind(engine.name, engine.remedy)
+            return _helped(engine, able, commercial_only) if name == AUTO else engine
     raise EngineUnknown(name, capability, ",".join(engine.name for engine in able))
+
+
+def _helped(default: Engine, able: list[Engine], commercial_only: bool) -> Engine:
+    """The default with its helper, under both's licences; alone where none is there and allowed."""
+    for helper in able:
+        allowed = helper.allows_commercial_use or not commercial_only
+        if helper.name == _HELPERS.get(default.capability) and helper.is_present and allowed:
+            return replace(
+                helper,
+                name=f"{default.name}+{helper.name}",
+                version=f"{default.version}+{helper.version}",
+                description=f"{default.description} Beside it: {helper.description}",
+                vocabularies=default.vocabularies,
+                price=helper.price + _PRICE_OF_OURS,
+            )
+    return default

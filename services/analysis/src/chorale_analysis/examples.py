@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -126,10 +126,13 @@ def run(trial: Trial) -> Outcome:
     """Whether an engine finds what is expected, and what it found."""
     from chorale_analysis.together import Company
 
-    begun = time.perf_counter()
     example, name = EXAMPLES[trial.capability, trial.name], trial.capability
+    settings = example.settings
+    if trial.vocabulary and isinstance(settings, ChordSettings):
+        settings = replace(settings, vocabulary=trial.vocabulary)
     weights = {trial.maker: trial.path} if trial.path else {}
-    company = Company({name: example.settings}, {name: trial.maker}, weights)
+    begun = time.perf_counter()
+    company = Company({name: settings}, {name: trial.maker}, weights)
     loaded = time.perf_counter()
     seconds = 0.0
     for listener in company.listeners:

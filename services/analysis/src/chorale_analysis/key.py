@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chorale_analysis.chroma import HOPS_PER_SECOND, Chroma
+from chorale_analysis.learned import KEY
 from chorale_analysis.tonality import KEYS, Candidate, KeySettings, Region, Tonality, relation
 
 Floats = npt.NDArray[np.float64]
@@ -17,8 +18,7 @@ Floats = npt.NDArray[np.float64]
 _MAJOR = (5.0, 2.0, 3.5, 2.0, 4.5, 4.0, 2.0, 4.5, 2.0, 3.5, 1.5, 4.0)
 _MINOR = (5.0, 2.0, 3.5, 4.5, 2.0, 4.0, 2.0, 4.5, 3.5, 2.0, 1.5, 4.0)
 
-# From correlations to chances: at this sharpness the best key's chance, over the test material, is
-# on average how often it is right (.82).
+# From correlations to chances, of keys among each other.
 _SHARPNESS = 16.0
 
 # Where nothing is tonal the pitch classes are alike (spread over mean: noise .20, clicks .25, drums
@@ -55,20 +55,33 @@ def detect_key(chroma: Chroma, duration_seconds: float, settings: KeySettings) -
     """Finds the key of the whole and, if asked to, where it changes.
 
     Correlates the mean chroma with the profiles of all 24 keys; how sure the answer is follows
-    from how far the best stands out. No key where nothing tonal sounds.
+    from how far the best stands out, as was learned. No key where nothing tonal sounds.
     """
     fits = correlations(chroma.classes.mean(axis=0, keepdims=True))[0]
     chances = _chances(fits)
     best = int(np.argmax(chances))
-    sure = float(chances[best]) * _tonal(chroma, float(fits[best]))
+    sure = confidence(fits) * _tonal(chroma, float(fits[best]))
     if sure <= 0.0:
         return Tonality("", 0.0, (), (), 0.0)
+    chances *= (1.0 - sure) / max(1e-9, 1.0 - float(chances[best]))
     regions = [Region(0.0, duration_seconds, KEYS[best], sure)]
     if settings.modulations:
         regions = _regions(chroma, duration_seconds, settings.minimum_seconds)
     return Tonality(
         KEYS[best], sure, _candidates(chances, best), tuple(regions), chroma.tuning_cents
     )
+
+
+def confidence(fits: Floats) -> float:
+    """How often the best of 24 keys is right that fit so well: as learned, by few weights."""
+    odds = float(np.dot([*told_by(fits), 1.0], KEY))
+    return 1.0 / (1.0 + float(np.exp(-odds)))
+
+
+def told_by(fits: Floats) -> tuple[float, float]:
+    """By what it is told how sure a key is: its lead over the next, and how well it fits."""
+    best, other = np.sort(fits)[::-1][:2]
+    return float(best - other), float(best)
 
 
 def correlations(classes: Floats) -> Floats:

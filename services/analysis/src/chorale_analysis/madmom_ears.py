@@ -16,6 +16,7 @@ from chorale_analysis.beats import local_intervals
 from chorale_analysis.harmony import Alternative, Chord, ChordSettings, Harmony
 from chorale_analysis.key import unmoved
 from chorale_analysis.madmom_shims import RATE_HZ, madmom, quiet
+from chorale_analysis.opinions import Opinion
 from chorale_analysis.rhythm import NO_RHYTHM, Beat, Meter, Rhythm, RhythmSettings, Tempo
 from chorale_analysis.spectra import Array
 from chorale_analysis.tonality import KEYS, KeySettings, Tonality
@@ -43,8 +44,15 @@ class MadmomEars:
         """Listens to the next mono block at `RATE_HZ`."""
         self._sound.append(block)
 
+    def opinion(self) -> Opinion:
+        """What its network says of beats."""
+        sound = np.concatenate(self._sound) if self._sound else np.zeros(0, np.float32)
+        return opinion_of(sound)
+
     def find(self, duration_seconds: float) -> dict[str, Finding]:
         """All that was wished for, once the stream has ended."""
+        if not self._wishes:
+            return {}
         sound = np.concatenate(self._sound) if self._sound else np.zeros(0, np.float32)
         with quiet():
             signal = madmom("audio.signal").Signal(sound, sample_rate=RATE_HZ, num_channels=1)
@@ -76,6 +84,13 @@ def _key_network() -> Any:
 def _chord_network() -> tuple[Any, Any]:
     field = madmom("ml.crf").ConditionalRandomField.load(madmom("models").CHORDS_CFCRF[0])
     return madmom("features.chords").CNNChordFeatureProcessor(), field
+
+
+def opinion_of(sound: Array) -> Opinion:
+    """What its network says of the beats of mono sound at `RATE_HZ`."""
+    with quiet():
+        signal = madmom("audio.signal").Signal(sound, sample_rate=RATE_HZ, num_channels=1)
+        return Opinion(np.asarray(_beat_network()(signal), float), _FRAMES_PER_SECOND)
 
 
 def track(signal: Any, duration_seconds: float, settings: RhythmSettings) -> Rhythm:

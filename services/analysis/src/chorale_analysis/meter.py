@@ -21,7 +21,7 @@ def firstness(heard: Onsets, seconds: Floats) -> Floats:
     What counts: the bass, cymbals, what begins on the beat and within it, and how far harmony
     changes against one, two and four beats before.
     """
-    row = np.stack(_heard_at(heard, seconds), axis=1)
+    row = np.stack(heard_at(heard, seconds), axis=1)
     around = len(FIRST_WEIGHTS) // 2
     padded = np.pad(row, ((around, around), (0, 0)))
     odds: Floats = FIRST_BIAS + sum(
@@ -31,22 +31,20 @@ def firstness(heard: Onsets, seconds: Floats) -> Floats:
     return odds
 
 
-def _heard_at(heard: Onsets, seconds: Floats) -> list[Floats]:
+def heard_at(heard: Onsets, seconds: Floats) -> list[Floats]:
+    """What is heard at each beat that may tell the first of a bar, kind by kind."""
     classes = classes_between(heard, seconds)
     tonal = tonality(classes)
     lengths = np.append(np.diff(seconds), np.median(np.diff(seconds)))
-    deep, high = np.log(heard.deep + 1e-2), np.log(heard.high + 1e-2)
     strength = np.clip(heard.strength, -1.5, 4.0)
     within = [np.clip(near(strength, seconds + at * lengths), -1.0, 4.0) for at in _WITHIN]
     return [
-        standard(near(deep, seconds)),
-        standard(near(high, seconds)),
+        standard(near(heard.bass, seconds)),
+        standard(near(heard.treble, seconds)),
         standard(near(strength, seconds)),
-        tonal * standard(changes(classes, 1)),
-        tonal * standard(changes(classes, 2)),
-        tonal * standard(changes(classes, 4)),
+        *(tonal * standard(changes(classes, beats)) for beats in (1, 2, 4)),
         standard(np.mean(within, axis=0)),
-        standard(near(deep, seconds + 0.5 * lengths)),
+        standard(near(heard.bass, seconds + 0.5 * lengths)),
         standard(near(heard.raw, seconds)),
     ]
 

@@ -1,6 +1,7 @@
 """How much begins at each moment: the raw material of beats."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,7 @@ _MEL_GAIN, _CHROMA_GAIN = 1000.0, 100.0  # compression: log10(1 + gain x), x = 0
 _WEIGHTS = {"spectrum": 1.0, "low": 0.4, "harmony": 1.0}
 _SMOOTH_HOPS = 5
 _LOCAL_SECONDS = 4.0
+_QUIET = 1e-2
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,16 @@ class Onsets:
     deep: Floats  # that below 150 Hz alone, where a kick drum is
     high: Floats  # that above 4 kHz alone, where a snare's rattle and cymbals are
     classes: Array  # (hops / 2, 12): pitch classes, compressed
+
+    @cached_property
+    def bass(self) -> Floats:
+        """How loud the low onsets are at every hop, in deviations."""
+        return _standard(np.log(self.deep + _QUIET))
+
+    @cached_property
+    def treble(self) -> Floats:
+        """How loud the high onsets are at every hop, in deviations."""
+        return _standard(np.log(self.high + _QUIET))
 
 
 class OnsetListener:
@@ -125,6 +137,11 @@ def pitch_classes(window: int) -> Array:
     classes = np.zeros((len(hertz), 12), np.float32)
     classes[inside, pitch % 12] = 1.0
     return classes
+
+
+def _standard(values: Floats) -> Floats:
+    found: Floats = (values - values.mean()) / (values.std() + 1e-9)
+    return found
 
 
 def _scaled(flux: Floats) -> Floats:

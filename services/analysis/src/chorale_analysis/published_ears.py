@@ -1,134 +1,125 @@
-"""The engines whose published weights are brought as files: `beatnet` and `skey`."""
+"""The engines whose published weights are brought as files."""
 
-from collections.abc import Mapping
-from functools import lru_cache
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import Protocol
 
 import numpy as np
 
-from chorale_analysis.bar_space import BarPath, decode_bars, tempi
-from chorale_analysis.beats import local_intervals
+from chorale_analysis import bar_rhythm, mix_parts, published_networks
+from chorale_analysis.chord_ears import BtcEar, ChordCnnLstmEar
 from chorale_analysis.key import unmoved
-from chorale_analysis.rhythm import NO_RHYTHM, Beat, Meter, Rhythm, RhythmSettings, Tempo
+from chorale_analysis.rhythm import RhythmSettings
 from chorale_analysis.spectra import RATE_HZ, Array
-from chorale_analysis.state_space import Floats
-from chorale_analysis.tonality import Tonality
-from chorale_analysis.weights import BEATNET, SKEY, fill
 from chorale_analysis.wishes import Finding, Settings
 
-if TYPE_CHECKING:
-    from chorale_analysis.networks.beatnet import BeatNet
-    from chorale_analysis.networks.skey import SKey
-
-_BARS = (2, 3, 4)
-_ACTIVE = 0.05  # activations below say nothing
 _LEAST_KEY_SECONDS = 8.0  # the network halves its frames seven times: shorter sound is repeated
 
 
-class PublishedEars:
-    """Listens for all that is wished of one such engine. Holds the whole sound."""
+class Ear(Protocol):
+    """Listens for what is wished of one such engine. Its weights are loaded when it is made."""
 
-    rate_hz = RATE_HZ
-
-    def __init__(self, wishes: Mapping[str, Settings], path: str) -> None:
-        self._wishes, self._path = wishes, path
-        self._sound: list[Array] = []
+    rate_hz: int
 
     def push(self, block: Array) -> None:
-        """Listens to the next mono block at `RATE_HZ`."""
-        self._sound.append(block)
+        """Listens to the next mono block at `rate_hz`."""
 
     def find(self, duration_seconds: float) -> dict[str, Finding]:
         """All that was wished for, once the stream has ended."""
-        sound = np.concatenate(self._sound) if self._sound else np.zeros(0, np.float32)
-        found: dict[str, Finding] = {}
-        for name, settings in self._wishes.items():
-            if isinstance(settings, RhythmSettings):
-                found[name] = _rhythm(self._path, sound, duration_seconds, settings)
-            else:
-                found[name] = _key(self._path, sound, duration_seconds)
-        return found
 
 
-@lru_cache(1)
-def _beatnet(path: str) -> "BeatNet":
-    from chorale_analysis.networks.beatnet import BeatNet
-
-    network = BeatNet()
-    fill(network, BEATNET.read(path), BEATNET.file)
-    return network
+def listening(maker: str, wishes: Mapping[str, Settings], path: str) -> Ear:
+    """The ear of this engine, with the weights at this path; raises `WeightsRefused`."""
+    if maker in ("btc-sl", "btc-pl"):
+        return BtcEar(maker, wishes, path)
+    return _EARS[maker](wishes, path)
 
 
-@lru_cache(1)
-def _skey(path: str) -> "SKey":
-    from chorale_analysis.networks.skey import SKey
+class _Keeper:
+    """Keeps the whole sound."""
 
-    network = SKey()
-    fill(network, SKEY.read(path)["stone"], SKEY.file)
-    return network
+    rate_hz = RATE_HZ
+
+    def __init__(self, wishes: Mapping[str, Settings]) -> None:
+        self._wishes = wishes
+        self._blocks: list[Array] = []
+
+    def push(self, block: Array) -> None:
+        """Listens to the next mono block at `RATE_HZ`."""
+        self._blocks.append(block)
+
+    def _sound(self) -> Array:
+        return np.concatenate(self._blocks) if self._blocks else np.zeros(0, np.float32)
 
 
-def _rhythm(path: str, sound: Array, duration_seconds: float, settings: RhythmSettings) -> Rhythm:
-    from chorale_analysis.networks.beatnet import FRAMES_PER_SECOND, activations
+class BeatNetEar(_Keeper):
+    """`beatnet`: beats and downbeats."""
 
-    heard = activations(_beatnet(path), sound)
-    if not len(heard) or float(heard.max()) < settings.threshold:
-        return NO_RHYTHM
-    return rhythm_of(heard, FRAMES_PER_SECOND, duration_seconds, settings)
+    def __init__(self, wishes: Mapping[str, Settings], path: str) -> None:
+        super().__init__(wishes)
+        self._network = published_networks.beatnet(path)
 
+    def find(self, duration_seconds: float) -> dict[str, Finding]:
+        """The rhythm."""
+        from chorale_analysis.networks.beatnet import FRAMES_PER_SECOND, activations
 
-def rhythm_of(
-    heard: Floats, frames_per_second: float, duration_seconds: float, settings: RhythmSettings
-) -> Rhythm:
-    """The rhythm by chances `(frames, 2)` of beats within bars and of those that begin them."""
-    periods = tempi(frames_per_second, settings.bpm_min, settings.bpm_max)
-    lengths = settings.beats_per_bar or _BARS
-    paths = [_path(heard, periods, length, settings.transition_lambda) for length in lengths]
-    loud = heard.max(axis=1)
-    best = int(np.argmax([path.score for path in paths]))
-    path = paths[best]
-    sounding = np.flatnonzero(loud[path.frames] >= _ACTIVE)
-    if len(sounding) < 3:
-        return NO_RHYTHM
-    frames = path.frames[sounding[0] : sounding[-1] + 1]
-    places = path.places[sounding[0] : sounding[-1] + 1]
-    seconds = np.minimum(frames / frames_per_second, duration_seconds)
-    intervals = np.diff(seconds)
-    bpm, clear = 60.0 / float(np.median(intervals)), float(loud[frames].mean())
-    scores = np.array([len(loud) / len(frames) * one.score for one in paths])
-    chances = np.exp(scores - scores.max())
-    chances /= chances.sum()
-    local = local_intervals(intervals)
-    return Rhythm(
-        beats=tuple(
-            Beat(float(at), float(loud[frame] / loud.max()), float(loud[frame]), int(place))
-            for at, frame, place in zip(seconds, frames, places, strict=True)
-        ),
-        bpm=bpm,
-        bpm_confidence=clear,
-        stability=float(np.clip(1.0 - intervals.std() / np.median(intervals), 0.0, 1.0)),
-        candidates=(Tempo(bpm, clear), *(Tempo(bpm * r, (1.0 - clear) / 2) for r in (0.5, 2.0))),
-        curve_bpm=tuple((60.0 / local[: len(frames)]).tolist()),
-        meters=tuple(
-            Meter(
-                lengths[n],
-                float(chances[n]),
-                tuple((paths[n].frames[paths[n].places == 1] / frames_per_second).tolist()),
+        heard = activations(self._network, self._sound())
+        return {
+            name: bar_rhythm.rhythm_of(
+                heard, FRAMES_PER_SECOND, duration_seconds, settings, (2, 3, 4)
             )
-            for n in sorted(range(len(paths)), key=lambda n: (n != best, -chances[n]))
-        ),
-    )
+            for name, settings in self._wishes.items()
+            if isinstance(settings, RhythmSettings)
+        }
 
 
-def _path(
-    heard: Floats, periods: "np.ndarray[tuple[int], np.dtype[np.int64]]", length: int, stiff: float
-) -> BarPath:
-    return decode_bars(heard[:, 0], heard[:, 1], periods, length, stiff)
+class SKeyEar(_Keeper):
+    """`skey`: the key of the whole."""
+
+    def __init__(self, wishes: Mapping[str, Settings], path: str) -> None:
+        super().__init__(wishes)
+        self._network = published_networks.skey(path)
+
+    def find(self, duration_seconds: float) -> dict[str, Finding]:
+        """The key."""
+        from chorale_analysis.networks.skey import chances
+
+        sound, least = self._sound(), int(_LEAST_KEY_SECONDS * RATE_HZ)
+        by_key = chances(self._network, np.resize(sound, least) if len(sound) < least else sound)
+        return {name: unmoved(by_key, duration_seconds) for name in self._wishes}
 
 
-def _key(path: str, sound: Array, duration_seconds: float) -> Tonality:
-    from chorale_analysis.networks.skey import chances
+class BeatTransformerEar:
+    """`beat-transformer`: beats and downbeats. Keeps spectra alone."""
 
-    least = int(_LEAST_KEY_SECONDS * RATE_HZ)
-    by_key = chances(_skey(path), np.resize(sound, least) if len(sound) < least else sound)
-    return unmoved(by_key, duration_seconds)
+    rate_hz = mix_parts.RATE_HZ
+
+    def __init__(self, wishes: Mapping[str, Settings], path: str) -> None:
+        self._wishes = wishes
+        self._network = published_networks.beat_transformer(path)
+        self._mel = mix_parts.MelListener()
+
+    def push(self, block: Array) -> None:
+        """Listens to the next mono block at 44.1 kHz."""
+        self._mel.push(block)
+
+    def find(self, duration_seconds: float) -> dict[str, Finding]:
+        """The rhythm, by two parts of the mix."""
+        from chorale_analysis.networks.beat_transformer import activations
+
+        parts = mix_parts.decibels(mix_parts.split(self._mel.finish()))
+        heard = activations(self._network, parts)
+        return {
+            name: bar_rhythm.rhythm_of(
+                heard, mix_parts.FRAMES_PER_SECOND, duration_seconds, settings, (3, 4)
+            )
+            for name, settings in self._wishes.items()
+            if isinstance(settings, RhythmSettings)
+        }
+
+
+_EARS: dict[str, Callable[[Mapping[str, Settings], str], Ear]] = {
+    "beatnet": BeatNetEar,
+    "skey": SKeyEar,
+    "beat-transformer": BeatTransformerEar,
+    "chord-cnn-lstm": ChordCnnLstmEar,
+}

@@ -10,12 +10,13 @@ from chorale_analysis.meter import (
     classes_between,
     firstness,
     near,
-    standard,
+    tonality,
     way,
 )
 from chorale_analysis.onsets import HOPS_PER_SECOND, Floats, Onsets
+from chorale_analysis.returns import Returns, of_bars, of_pulse, returns
 
-LEAST_BEATS = 8  # fewer say nothing of bars
+LEAST_BEATS = 6  # fewer say nothing of bars
 _WIDER_SECONDS = 0.04
 _ONSET, _NEAR_HOPS = 1.0, 5  # deviations that an onset stands out; how near to a beat it belongs
 _USUAL_BPM, _USUAL_BAR_SECONDS = 100.0, 2.2
@@ -35,6 +36,7 @@ class Pulse:
     deep: Floats
     high: Floats
     strength: Floats
+    returns: Returns
 
     @property
     def bpm(self) -> float:
@@ -56,12 +58,16 @@ def pulse(
     heard: Onsets, hops: Integers, seconds: Floats, activation: Floats, alike: float
 ) -> Pulse:
     """What can be told of beats at these hops."""
-    deep, high = (standard(np.log(kind + 1e-2)) for kind in (heard.deep, heard.high))
-    changing = changes(classes_between(heard, seconds), 1)
+    deep, high = heard.bass, heard.treble
+    classes = classes_between(heard, seconds)
+    changing = changes(classes, 1)
     halves = seconds[:-1] + 0.5 * np.diff(seconds)
+    returning = returns(heard, seconds, classes, changing)
     features = {
         **_divisions(heard, seconds),
         **_onsets(heard, hops),
+        **of_pulse(returning),
+        "tonal": tonality(classes),
         "al": alike,
         "even": _unevenness(seconds),
         "act": float(activation[hops].mean()),
@@ -75,6 +81,7 @@ def pulse(
         "change": float(changing.mean()),
         "kurt": float((changing**2).mean() / (changing.mean() ** 2 + 1e-6)),
     }
+    features |= _together(features)
     return Pulse(
         hops,
         seconds,
@@ -84,7 +91,23 @@ def pulse(
         near(deep, seconds, _WIDER_SECONDS),
         near(high, seconds, _WIDER_SECONDS),
         near(heard.strength, seconds, _WIDER_SECONDS),
+        returning,
     )
+
+
+def _together(of: Features) -> Features:
+    """What counts of two things together: tempo, density, change of harmony and tone."""
+    by_second = of["lper"] + of["l"] * float(np.log(2.0))
+    return {
+        "lper_2": of["lper"] ** 2,
+        "l_lper": of["l"] * of["lper"],
+        "by_second": by_second,
+        "by_second_2": by_second**2,
+        "slow": min(0.0, of["l"]) ** 2,
+        "l_change": of["l"] * of["change"],
+        "l_tonal": of["l"] * of["tonal"],
+        "l2_tonal": of["l2"] * of["tonal"],
+    }
 
 
 def _divisions(heard: Onsets, seconds: Floats) -> Features:
@@ -145,6 +168,8 @@ def barred(heard: Onsets, over: Pulse, length: int) -> Barred:
     harmonic = _lead(over.changing, places == 0)
     third = places == 2 if length == 4 else np.zeros(len(places), bool)
     others = places > 0
+    steps = np.diff(places)
+    first = _odds_at(over.first, places == 0)
     features = {
         **over.features,
         **{f"L{number}": here for number, here in of.items()},
@@ -166,8 +191,22 @@ def barred(heard: Onsets, over: Pulse, length: int) -> Barred:
         "back": _lead(over.high, places % 2 == 1) if length in (2, 4) else 0.0,
         "dch4": harmonic * of[4],
         "dch2": harmonic * of[2],
+        **of_bars(over.returns, length),
+        "uneven": float(np.mean((steps != 1) & (steps != 1 - length))) if len(steps) else 0.0,
+        "first": first,
+        **{f"first{number}": first * here for number, here in of.items()},
+        "third_first": _odds_at(over.first, third),
+        **{f"tonal{number}": over.features["tonal"] * here for number, here in of.items()},
+        "short_bar": min(0.0, octaves) ** 2,
+        "per2": over.features["lper"] * of[2],
+        "per3": over.features["lper"] * of[3],
     }
     return Barred(over, length, places, features)
+
+
+def _odds_at(odds: Floats, chosen: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> float:
+    """The mean odds of the chosen beats to be first, within four nats."""
+    return float(np.clip(odds[chosen].mean(), -4.0, 4.0)) if chosen.any() else 0.0
 
 
 def _lead(values: Floats, chosen: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> float:

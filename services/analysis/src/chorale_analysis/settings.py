@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from chorale_runtime.settings import ServerSettings, setting
+from chorale_runtime.settings import DeviceSettings, setting
 
 
 @dataclass(frozen=True)
-class Settings(ServerSettings):
+class Settings(DeviceSettings):
     """The rows of analysis."""
 
     ingest_address: str = setting("127.0.0.1:7401", help="Where ingest is served.")

@@ -13,6 +13,7 @@ from chorale_analysis.harmony import ChordSettings, Harmony
 from chorale_analysis.key import detect_key
 from chorale_analysis.levels import LevelListener
 from chorale_analysis.onsets import OnsetListener
+from chorale_analysis.opinions import Opinion
 from chorale_analysis.pitches import PitchListener
 from chorale_analysis.rhythm import Rhythm, RhythmSettings
 from chorale_analysis.segmentation import segment
@@ -21,7 +22,7 @@ from chorale_analysis.structure import StructureSettings
 from chorale_analysis.tonality import KeySettings, Tonality
 from chorale_analysis.wishes import Finding, Settings
 
-OURS, MADMOM = "chorale", "madmom"
+OURS, MADMOM, OURS_WITH_MADMOM = "chorale", "madmom", "chorale+madmom"
 _BEATS_FOR_CHORDS, _KEY_FOR_CHORDS = "beats for chords", "key for chords"
 
 
@@ -32,16 +33,26 @@ class _Listener(Protocol):
     def find(self, duration_seconds: float) -> dict[str, Finding]: ...
 
 
+class _Network(Protocol):
+    def opinion(self) -> Opinion: ...
+
+
 class Ears:
     """Listens once for all that is wished of the engines called `chorale`.
 
-    What is wished for is told by the settings of each, by the name of what they are for.
+    What is wished for is told by the settings of each, by the name of what they are for. Where a
+    network listens to the same sound, its opinion of beats counts too.
     """
 
     rate_hz = RATE_HZ
 
-    def __init__(self, wishes: Mapping[str, Settings], levels: LevelListener | None = None) -> None:
-        self._wishes, self._levels = wishes, levels
+    def __init__(
+        self,
+        wishes: Mapping[str, Settings],
+        levels: LevelListener | None = None,
+        network: _Network | None = None,
+    ) -> None:
+        self._wishes, self._levels, self._network = wishes, levels, network
         kinds = {type(settings) for settings in wishes.values()}
         of_onsets = {RhythmSettings, ChordSettings, StructureSettings, DynamicsSettings}
         self._onsets = OnsetListener() if kinds & of_onsets else None
@@ -65,7 +76,8 @@ class Ears:
         found: dict[str, Finding] = {}
         for name, wish in self._wishes.items():
             if isinstance(wish, RhythmSettings) and onsets:
-                found[name] = track_beats(onsets, duration_seconds, wish)
+                opinion = self._network.opinion() if self._network else None
+                found[name] = track_beats(onsets, duration_seconds, wish, opinion)
             elif isinstance(wish, KeySettings) and classes:
                 found[name] = detect_key(classes, duration_seconds, wish)
             elif isinstance(wish, ChordSettings) and pitches and onsets:
@@ -91,7 +103,9 @@ class Company:
         levels: LevelListener | None = None,
     ) -> None:
         self._wishes = dict(wishes)
-        ours = {name: wish for name, wish in wishes.items() if makers[name] == OURS}
+        ours = {
+            name: wish for name, wish in wishes.items() if makers[name] in (OURS, OURS_WITH_MADMOM)
+        }
         theirs = {name: wish for name, wish in wishes.items() if makers[name] == MADMOM}
         harmonies = [wish for wish in wishes.values() if isinstance(wish, ChordSettings)]
         if not any(isinstance(wish, RhythmSettings) for wish in wishes.values()) and any(
@@ -101,18 +115,21 @@ class Company:
         if harmonies and not any(isinstance(wish, KeySettings) for wish in wishes.values()):
             ours[_KEY_FOR_CHORDS] = KeySettings()
         self.listeners: list[_Listener] = []
-        if ours:
-            self.listeners.append(Ears(ours, levels))
-        if theirs:
+        network = None
+        if theirs or OURS_WITH_MADMOM in makers.values():
             from chorale_analysis.madmom_ears import MadmomEars
 
-            self.listeners.append(MadmomEars(theirs))
+            network = MadmomEars(theirs)
+            self.listeners.append(network)
+        if ours:
+            helped = OURS_WITH_MADMOM in makers.values()
+            self.listeners.append(Ears(ours, levels, network if helped else None))
         for maker, path in weights.items():
             published = {name: wish for name, wish in wishes.items() if makers[name] == maker}
             if published:
-                from chorale_analysis.published_ears import PublishedEars
+                from chorale_analysis.published_ears import listening
 
-                self.listeners.append(PublishedEars(published, path))
+                self.listeners.append(listening(maker, published, path))
 
     def find(self, duration_seconds: float) -> dict[str, Finding]:
         """All that was wished for; chords stand in the key and on the beats that were found."""

@@ -55,9 +55,6 @@ def _listed(values: tuple[Any, ...] | list[Any]) -> str:
 
 def engine(value: Engine) -> engine_pb2.Engine:
     """An engine as `ListEngines` tells it."""
-    weights = []
-    if value.weights:
-        weights = [engine_pb2.Weights(name=value.weights, licence=value.weights_licence)]
     message = engine_pb2.Engine(
         name=value.name,
         capability=value.capability,
@@ -69,13 +66,23 @@ def engine(value: Engine) -> engine_pb2.Engine:
         remedy=value.remedy,
         devices=value.devices,
         is_default=value.is_default,
-        weights=weights,
+        weights=_weights(value),
         description=value.description,
         vocabularies=value.vocabularies,
     )
     if value.limit_seconds:
         message.limit_duration.FromSeconds(round(value.limit_seconds))
     return message
+
+
+def _weights(value: Engine) -> list[engine_pb2.Weights]:
+    """The weights of an engine: every file that is there by its digest."""
+    named = [(f"{value.name}/{file}", digest) for file, digest in value.digests]
+    named = named or ([(value.weights, "")] if value.weights else [])
+    return [
+        engine_pb2.Weights(name=name, sha256=digest, licence=value.weights_licence)
+        for name, digest in named
+    ]
 
 
 def provenance(
@@ -89,8 +96,7 @@ def provenance(
         settings=settings,
         device="cpu",
     )
-    if used.weights:
-        message.weights.add(name=used.weights, licence=used.weights_licence)
+    message.weights.extend(_weights(used))
     message.processing_time.FromMilliseconds(round(seconds * 1000))
     return message
 

@@ -6,7 +6,7 @@ from chorale_runtime.operations import ERRORS as OPERATION_ERRORS
 from chorale_runtime.processes import ProcessDied
 from grpc import StatusCode
 
-from chorale_analysis import engines, harmony, listening, messages, sheet, structure
+from chorale_analysis import engines, harmony, listening, messages, sheet, structure, weights
 from chorale_analysis.live import room
 from chorale_analysis.servicer import lyrics_calls
 from chorale_analysis.servicer.live_calls import StreamOutOfOrder
@@ -20,6 +20,8 @@ ERRORS: ErrorTable = {
     listening.Silent: (StatusCode.FAILED_PRECONDITION, "AUDIO_SILENT"),
     engines.EngineUnknown: (StatusCode.INVALID_ARGUMENT, "ENGINE_UNKNOWN"),
     engines.EngineUnavailable: (StatusCode.FAILED_PRECONDITION, "ENGINE_UNAVAILABLE"),
+    engines.WeightsMissing: (StatusCode.FAILED_PRECONDITION, "WEIGHTS_MISSING"),
+    weights.WeightsRefused: (StatusCode.FAILED_PRECONDITION, "WEIGHTS_MISSING"),
     engines.EngineNoncommercial: (StatusCode.FAILED_PRECONDITION, "ENGINE_NONCOMMERCIAL"),
     harmony.ChordsUnparsable: (StatusCode.INVALID_ARGUMENT, "CHORDS_UNPARSABLE"),
     sheet.OperationNotDone: (StatusCode.FAILED_PRECONDITION, "OPERATION_NOT_DONE"),

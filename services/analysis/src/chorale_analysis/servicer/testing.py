@@ -53,8 +53,9 @@ def work(listening: Listening, queue: str, timeout_seconds: float) -> Work:
         since, known = recent.get(key, (-_RECENT_SECONDS, []))
         if known and time.monotonic() - since < _RECENT_SECONDS:
             return known
+        vocabulary = engine.vocabularies[0] if engine.file and engine.vocabularies else ""
         trials = [
-            Trial(engine.capability, name, engine.name, engine.path)
+            Trial(engine.capability, name, engine.name, engine.path, vocabulary)
             for name in TRIALS[engine.capability]
         ]
         found = await job.run(worker.attempt, trials)

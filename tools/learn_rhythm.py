@@ -1,0 +1,375 @@
+"""Learns what `services/analysis/src/chorale_analysis/learned.json` holds, from rhythm_corpus's.
+
+    python tools/learn_rhythm.py first FOLDER    # what is like the first beat of a bar
+    python tools/learn_rhythm.py choice FOLDER   # which beats and bars to choose, and how sure
+    python tools/learn_rhythm.py opinion FOLDER  # the same for `auto`, which hears madmom's network
+
+In this order, each a process of its own: the others are heard with what the first has learned.
+What is heard of a piece is kept beside it as NAME.heard.npz, what madmom's network says of it as
+NAME.opinion.npz. Prints how right it is on pieces that it did not learn from, in folds.
+"""
+
+import argparse
+import json
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import mir_eval  # type: ignore[import-untyped]
+import numpy as np
+import numpy.typing as npt
+import soundfile
+import soxr
+from chorale_analysis import beats, choosing, meter
+from chorale_analysis.learned import ALONE
+from chorale_analysis.onsets import OnsetListener, Onsets
+from chorale_analysis.opinions import Opinion
+from chorale_analysis.pulses import Barred
+from chorale_analysis.rhythm import RhythmSettings
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+LEARNED = Path(__file__).parents[1] / "services/analysis/src/chorale_analysis/learned.json"
+AROUND = 3  # beats to either side by which the first of a bar is told
+FIRST_BIAS = 1.0  # added: bars begin less often than they seem to
+FOLDS, FIRST_STRENGTH, CHOICE_STRENGTH, SHARPNESS = 5, 30.0, 0.05, 2.0
+_REWARDS = {"beats": 1.2, "downbeats": 1.0, "meter": 1.0, "Acc1": 0.9, "Acc2": 0.5}
+# How music's tempi spread: pieces count the more, the fewer of such a tempo the folder has of it.
+_USUAL_BPM, _SPREAD_OCTAVES, _LEAST_COUNT, _MOST_COUNT = 100.0, 0.5, 0.3, 3.0
+_OCTAVES = np.array([1.0 / 3.0, 0.5, 1.0, 2.0, 3.0])
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What is heard of a piece, what a network may say of it, and what is true."""
+
+    name: str
+    truth: dict[str, Any]
+    heard: Onsets
+    tracks: list[Integers]
+    opinion: Opinion | None = None
+
+    @property
+    def beats(self) -> Floats:
+        """When its beats are."""
+        return np.array([beat[0] for beat in self.truth["beats"]])
+
+    @property
+    def firsts(self) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
+        """Which of them begin bars."""
+        return np.array([beat[1] == 1 for beat in self.truth["beats"]])
+
+    @property
+    def length(self) -> int:
+        """Of its bars, in beats."""
+        return int(max(beat[1] for beat in self.truth["beats"]))
+
+
+def pieces(folder: Path) -> list[Piece]:
+    """Every piece of the folder, heard now or before."""
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        truth = json.loads(path.read_text())
+        kept = path.with_suffix(".heard.npz")
+        if not kept.exists():
+            _hear(path.with_suffix(".flac"), kept)
+        with np.load(kept) as arrays:
+            kinds = {k: arrays[k] for k in ("strength", "raw", "deep", "high", "classes")}
+            tracks = [arrays[name] for name in sorted(arrays.files) if name.startswith("track")]
+        last = len(kinds["strength"]) / meter.HOPS_PER_SECOND - 0.2
+        truth["beats"] = [beat for beat in truth["beats"] if beat[0] < last]
+        piece = Piece(path.stem, truth, Onsets(**kinds), tracks)
+        if _is_in_time(piece):
+            found.append(piece)
+        else:
+            print("left out: more begins beside its beats than on them:", piece.name)
+    return found
+
+
+def _is_in_time(piece: Piece) -> bool:
+    """Whether onsets are where a score was read to have beats: some are read wrongly."""
+    lengths = np.append(np.diff(piece.beats), np.median(np.diff(piece.beats)))
+    halves = []
+    for half in (np.s_[: len(lengths) // 2], np.s_[len(lengths) // 2 :]):
+        on, *beside = (
+            float(meter.near(piece.heard.strength, (piece.beats + share * lengths)[half]).mean())
+            for share in (0.0, 0.15, 0.2, 0.35, 0.4, 0.6, 0.65, 0.8, 0.85)
+        )
+        halves.append(on > max(beside))
+    return all(halves)
+
+
+def _hear(sound: Path, kept: Path) -> None:
+    samples, _ = soundfile.read(sound, dtype="float32")
+    listener = OnsetListener()
+    for start in range(0, len(samples), 1 << 16):
+        listener.push(samples[start : start + (1 << 16)])
+    heard = listener.finish()
+    tracks = beats.tracks_of(beats.activation_of(heard.strength), heard, RhythmSettings())
+    np.savez_compressed(
+        kept,
+        strength=heard.strength, raw=heard.raw, deep=heard.deep, high=heard.high,
+        classes=heard.classes, **{f"track{n}": track for n, track in enumerate(tracks)},
+    )  # fmt: skip
+
+
+def with_opinion(piece: Piece, folder: Path) -> Piece:
+    """A piece with what madmom's network says of it, and the beats that come of that."""
+    kept = folder / f"{piece.name}.opinion.npz"
+    if not kept.exists():
+        from chorale_analysis import madmom_ears
+
+        samples, rate_hz = soundfile.read(folder / f"{piece.name}.flac", dtype="float32")
+        said = madmom_ears.opinion_of(soxr.resample(samples, rate_hz, madmom_ears.RATE_HZ, "HQ"))
+        shared = said.shared(beats.activation_of(piece.heard.strength), beats.LATENCY_SECONDS)
+        tracks = beats.tracks_of(shared, piece.heard, RhythmSettings())
+        more = {f"track{n}": track for n, track in enumerate(tracks)}
+        np.savez_compressed(kept, chances=said.chances, rate=said.frames_per_second, **more)
+        print("heard", piece.name, flush=True)
+    with np.load(kept) as arrays:
+        said = Opinion(arrays["chances"], float(arrays["rate"]))
+        tracks = [arrays[name] for name in sorted(arrays.files) if name.startswith("track")]
+    return replace(piece, opinion=said, tracks=[*piece.tracks, *tracks])
+
+
+def logistic(rows: Floats, right: Floats, weights: Floats, strength: float) -> Floats:
+    """The weights of a logistic regression, its bias last, by Newton's method."""
+    wide = np.hstack([rows, np.ones((len(rows), 1))])
+    held = np.eye(wide.shape[1]) * strength
+    held[-1, -1] = 1e-6
+    found = np.zeros(wide.shape[1])
+    for _ in range(60):
+        chance = 1.0 / (1.0 + np.exp(-wide @ found))
+        slope = wide.T @ (weights * (chance - right)) + held @ found
+        bend = (wide * (weights * chance * (1.0 - chance))[:, None]).T @ wide + held
+        step = np.linalg.solve(bend, slope)
+        found -= step
+        if np.abs(step).max() < 1e-6:
+            break
+    return found
+
+
+def learn_first(of: list[Piece]) -> dict[str, Any]:
+    """What is like the first beat of a bar, by true beats: `first` of learned.json."""
+    rows, right, weights = [], [], []
+    for piece in of:
+        heard = np.stack(meter.heard_at(piece.heard, piece.beats), axis=1)
+        padded = np.pad(heard, ((AROUND, AROUND), (0, 0)))
+        count = len(heard)
+        rows.append(np.hstack([padded[k : k + count] for k in range(2 * AROUND + 1)]))
+        right.append(piece.firsts.astype(float))
+        weights.append(np.full(count, 40.0 / count))
+    found = logistic(
+        np.vstack(rows), np.concatenate(right), np.concatenate(weights), FIRST_STRENGTH
+    )
+    table = found[:-1].reshape(2 * AROUND + 1, -1)
+    return {"weights": [_short(row) for row in table], "bias": _short([found[-1] + FIRST_BIAS])[0]}
+
+
+@dataclass(frozen=True)
+class Ways:
+    """All ways to hear a piece: their features, how right each is, and more for calibration."""
+
+    piece: Piece
+    ways: list[Barred]
+    features: Floats
+    measures: list[dict[str, float]]
+    odds: Floats  # how firmly the beats of each recur
+
+    @property
+    def rewards(self) -> Floats:
+        """How good each is, at most 4."""
+        every = sum(_REWARDS[name] for name in self.measures[0])
+        total = [sum(_REWARDS[k] * value for k, value in one.items()) for one in self.measures]
+        return 4.0 * np.array(total) / every
+
+
+def ways_of(piece: Piece, names: list[str]) -> Ways | None:
+    """Every pulse with bars of every usual length; None where there is no pulse."""
+    heard = piece.heard
+    activation = beats.activation_of(heard.strength)
+    pulses = beats.pulses_of(heard, activation, piece.tracks, RhythmSettings())
+    ways = choosing.ways_over(heard, pulses, (), piece.opinion)
+    if not ways:
+        return None
+    names[:] = names or list(ways[0].features)
+    alike = [way.pulse.features["al"] for way in ways]
+    return Ways(
+        piece,
+        ways,
+        np.array([[way.features[name] for name in names] for way in ways]),
+        [measures(piece, way) for way in ways],
+        np.array([beats.firmness(one) for one in alike]),
+    )
+
+
+def measures(piece: Piece, way: Barred) -> dict[str, float]:
+    """How right one way to hear a piece is."""
+    seconds, first = way.pulse.seconds, way.pulse.seconds[way.places == 0]
+    found = {"beats": mir_eval.beat.f_measure(piece.beats, seconds)}
+    if piece.length > 1:
+        truth = piece.beats[piece.firsts]
+        found["downbeats"] = mir_eval.beat.f_measure(truth, first) if len(first) else 0.0
+        found["meter"] = float(way.length == piece.length)
+    ratio = way.pulse.bpm / piece.truth["tempo_bpm"]
+    found["Acc1"] = float(abs(ratio - 1.0) <= 0.04)
+    found["Acc2"] = float((np.abs(ratio / _OCTAVES - 1.0) <= 0.04).any())
+    return found
+
+
+def counts_of(of: list[Piece]) -> Floats:
+    """How much each piece counts: every kind alike, and tempi spread as those of music are."""
+    kinds = [one.truth["kind"] for one in of]
+    octaves = np.log2(np.array([one.truth["tempo_bpm"] for one in of]) / _USUAL_BPM)
+    usual = np.exp(-0.5 * (octaves / _SPREAD_OCTAVES) ** 2)
+    near = np.exp(-0.5 * ((octaves[:, None] - octaves) / 0.2) ** 2).mean(axis=1)
+    ratio = usual / near
+    ratio = np.clip(ratio / ratio.mean(), _LEAST_COUNT, _MOST_COUNT)
+    share = np.array([kinds.count(kind) for kind in kinds]) / len(of)
+    counts: Floats = ratio / np.maximum(share, 1.0 / 16.0)
+    return counts / counts.mean()
+
+
+def softmax(of: list[Ways], spread: Floats, strength: float) -> Floats:
+    """Weights by which the best ways have the greatest chance, by Adam's method."""
+    rows = np.vstack([one.features for one in of]) / spread
+    counts = [len(one.ways) for one in of]
+    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    piece = np.repeat(np.arange(len(of)), counts)
+    worth = counts_of([one.piece for one in of])
+    worth = (worth / worth.sum())[piece]
+    wanted = np.concatenate([_chances(SHARPNESS * one.rewards) for one in of])
+    found, slow, fast = np.zeros(rows.shape[1]), np.zeros(rows.shape[1]), np.zeros(rows.shape[1])
+    for step in range(1, 401):
+        scores = rows @ found
+        raised = np.exp(scores - np.maximum.reduceat(scores, starts)[piece])
+        chance = raised / np.add.reduceat(raised, starts)[piece]
+        slope = strength * found + rows.T @ (worth * (chance - wanted))
+        slow, fast = 0.9 * slow + 0.1 * slope, 0.99 * fast + 0.01 * slope**2
+        pace = slow / (1 - 0.9**step) / (np.sqrt(fast / (1 - 0.99**step)) + 1e-8)
+        found -= 0.05 * pace
+    return found / spread
+
+
+def _chances(scores: Floats) -> Floats:
+    raised = np.exp(scores - scores.max())
+    chances: Floats = raised / raised.sum()
+    return chances
+
+
+def learn_opinion(of: list[Ways], names: list[str]) -> dict[str, Any]:
+    """How much a network's opinion counts beside what was learned without: few weights more."""
+    alone = np.array([ALONE.choice.get(name, 0.0) for name in names])
+    said = [place for place, name in enumerate(names) if name not in ALONE.choice]
+    few = [
+        replace(one, features=np.column_stack([one.features @ alone, one.features[:, said]]))
+        for one in of
+    ]
+    learned = learn_choice(few, ["alone", *(names[place] for place in said)])
+    scale = learned["choice"].pop("alone")
+    whole = {name: _short([scale * weight])[0] for name, weight in ALONE.choice.items()}
+    return {"choice": whole | learned["choice"], "chances": learned["chances"]}
+
+
+def learn_choice(of: list[Ways], names: list[str]) -> dict[str, Any]:
+    """Which way to hear a piece, and how sure: `choice` and `chances` of learned.json."""
+    spread = np.vstack([one.features for one in of]).std(axis=0) + 1e-9
+    order = np.random.default_rng(2).permutation(len(of))
+    held_out: list[tuple[Ways, Floats]] = []
+    for fold in range(FOLDS):
+        known = [of[n] for n in np.delete(order, np.s_[fold::FOLDS])]
+        weights = softmax(known, spread, CHOICE_STRENGTH)
+        held_out += [(of[n], of[n].features @ weights) for n in order[fold::FOLDS]]
+    _report(held_out)
+    found = softmax(of, spread, CHOICE_STRENGTH)
+    choice = dict(zip(names, _short(found), strict=True))
+    return {"choice": choice, "chances": _learn_chances(held_out)}
+
+
+def _report(held_out: list[tuple[Ways, Floats]]) -> None:
+    """Prints how right choices are, by kind and over all."""
+    kinds = sorted({one.piece.truth["kind"] for one, _ in held_out})
+    for kind in [*kinds, ""]:
+        rows = [
+            one.measures[int(np.argmax(scores))]
+            for one, scores in held_out
+            if kind in ("", one.piece.truth["kind"])
+        ]
+        means = {
+            name: float(np.mean([row[name] for row in rows if name in row])) for name in _REWARDS
+        }
+        told = " ".join(f"{name} {mean:.3f}" for name, mean in means.items())
+        print(f"{kind or 'all':10}{len(rows):4}  {told}")
+
+
+def _learn_chances(held_out: list[tuple[Ways, Floats]]) -> dict[str, list[float]]:
+    """How often what was chosen is right, on pieces held out, by what is known of it then."""
+    tempo, meters, singles = [], [], []
+    counts = counts_of([one.piece for one, _ in held_out])
+    for (one, scores), count in zip(held_out, counts, strict=True):
+        chance = choosing.chances_of(one.ways, scores)
+        best = int(np.argmax(scores))
+        way, right = one.ways[best], one.measures[best]
+        odds = float(one.odds[best])
+        told = [choosing.odds_of(chance.tempo), odds]
+        tempo.append((told, right["Acc1"], count))
+        if "meter" in right:
+            meters.append(([choosing.odds_of(chance.by_length[way.length])], right["meter"], count))
+        sounding = beats.activation_of(one.piece.heard.strength)[way.pulse.hops]
+        apart = np.abs(one.piece.beats[:, None] - way.pulse.seconds[None, :]).min(axis=0)
+        for loud, seconds in zip(sounding, apart, strict=True):
+            row = [told[0], choosing.share(odds), float(loud)]
+            singles.append((row, float(seconds <= 0.07), count / len(apart)))
+    fitted = {}
+    for name, rows in (("tempo", tempo), ("meter", meters), ("beat", singles)):
+        features, right_ones, weights = (np.array(part) for part in zip(*rows, strict=True))
+        found = logistic(features, right_ones, weights, 0.5)
+        wide = np.hstack([features, np.ones((len(features), 1))])
+        error = calibration_error(1.0 / (1.0 + np.exp(-wide @ found)), right_ones, weights)
+        print(f"{name} right {np.average(right_ones, weights=weights):.3f}, off by {error:.3f}")
+        fitted[name] = _short(found)
+    return fitted
+
+
+def calibration_error(told: Floats, right: Floats, weights: Floats) -> float:
+    """The mean gap between chances told and what came true, over ten bins."""
+    bins = np.minimum((told * 10).astype(int), 9)
+    gaps = [
+        weights[bins == n].sum() * abs(np.average((told - right)[bins == n],
+                                                  weights=weights[bins == n]))
+        for n in range(10) if (bins == n).any()
+    ]  # fmt: skip
+    return float(sum(gaps) / weights.sum())
+
+
+def _short(values: Any) -> list[float]:
+    return [float(f"{value:.4g}") for value in values]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=("first", "choice", "opinion"))
+    parser.add_argument("folder", type=Path)
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")  # mir_eval's, of ways with few beats
+    heard = pieces(options.folder)
+    learned = json.loads(LEARNED.read_text())
+    if options.what == "first":
+        learned["first"] = learn_first([one for one in heard if one.length > 1])
+    else:
+        names: list[str] = []
+        if options.what == "opinion":
+            heard = [with_opinion(one, options.folder) for one in heard]
+        found = [ways_of(one, names) for one in heard]
+        known = [one for one in found if one is not None]
+        if options.what == "choice":
+            learned |= learn_choice(known, names)
+        else:
+            learned["with_opinion"] = learn_opinion(known, names)
+    LEARNED.write_text(json.dumps(learned, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
