@@ -38,6 +38,8 @@ def test_work_for_devices_waits_apart() -> None:
     assert Queues().routed(work) == work
     assert Queues(["Train*"]).routed(work) == work
     assert Queues(["Train*", "St*"]).routed(work) == service.work(queue="test.cuda")
+    # Whatever was given to devices before is still found.
+    assert Queues().every([work], {"test.cpu": 3}) == {"test.cpu": 3, "test.cuda": 3}
 
 
 @pytest.mark.slow

@@ -68,7 +68,7 @@ class Operations:
         drains takes no more work from then on; closing hands back what does not end within
         `policy.drain_seconds`.
         """
-        policy, queues = policy or Policy(), queues or Queues()
+        policy = policy or Policy()
         if queue_limit is not None:
             policy = dataclasses.replace(policy, queue_limit=queue_limit)
         await schema.migrate(database)
@@ -76,13 +76,14 @@ class Operations:
         queue = await JobQueue.open(database)
         hub = Hub(database)
         ledger = Ledger(database, queue, policy, speaker)
-        routed = [queues.routed(work) for work in works]
-        # Work that was accepted before it was given to devices waits where it was put.
         every = _slots(works, slots or {}, processes)
-        for before, after in zip(works, routed, strict=True):
-            every[after.queue] = max(every.get(after.queue, 0), every[before.queue])
+        if queues is not None:
+            every = queues.every(works, every)
+            works = [queues.routed(work) for work in works]
         mine = {
-            name: count for name, count in every.items() if count > 0 and queues.is_worked_on(name)
+            name: count
+            for name, count in every.items()
+            if count > 0 and (queues is None or queues.is_worked_on(name))
         }
         measures = Measures(domain.partition(".")[0], sorted(every))
         worker = Worker(
@@ -90,7 +91,7 @@ class Operations:
             ledger,
             hub,
             speaker,
-            routed,
+            works,
             mine,
             processes,
             policy,
@@ -109,7 +110,7 @@ class Operations:
         ending = draining.current()
         around.append(asyncio.create_task(_leave_to_others(ending, serving, hub)))
         try:
-            yield cls(Store(database, queue, policy, speaker), hub, routed, ending)
+            yield cls(Store(database, queue, policy, speaker), hub, works, ending)
         finally:
             await _end(serving)
             await worker.leave(min(policy.drain_seconds, ending.seconds_left()))

@@ -8,7 +8,7 @@ process works on, it accepts everything: a queue that nobody works on keeps what
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Self
@@ -38,14 +38,28 @@ class Queues:
         name = work.method.rpartition("/")[2]
         if not _matches(name, self.for_devices):
             return work
-        queue = f"{work.queue.partition('.')[0]}.{FOR_DEVICES}"
-        return dataclasses.replace(work, queue=queue)
+        return dataclasses.replace(work, queue=_for_devices(work))
+
+    def every(self, works: Sequence[Work], slots: Mapping[str, int]) -> dict[str, int]:
+        """All queues that work may be found in and how much of each goes on here at once.
+
+        Whether or not anything is given to devices now: it may have been.
+        """
+        every = dict(slots)
+        for work in works:
+            queue = _for_devices(work)
+            every[queue] = max(every.get(queue, 0), slots[work.queue])
+        return every
 
     def is_worked_on(self, queue: str) -> bool:
         """Whether this process takes work out of the queue."""
         wanted = [pattern for pattern in self.worked_on if not pattern.startswith("!")]
         refused = [pattern[1:] for pattern in self.worked_on if pattern.startswith("!")]
         return (not wanted or _matches(queue, wanted)) and not _matches(queue, refused)
+
+
+def _for_devices(work: Work) -> str:
+    return f"{work.queue.partition('.')[0]}.{FOR_DEVICES}"
 
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:
