@@ -51,8 +51,8 @@ docs: $(READY) ## write the generated parts of the documentation anew
 bench: $(READY) ## measure against the yardsticks of docs/benchmarks.md
 	@$(BIN)/python -m bench
 
-bench-accuracy: $(READY) ## how often degraded music is known again, beside Chromaprint
-	@$(BIN)/python -m bench fingerprint_accuracy
+bench-accuracy: $(READY) ## how right analysis is, engine by engine, and how often music is known again
+	@$(BIN)/python -m bench analysis_accuracy fingerprint_accuracy
 
 gpu: $(READY) ## check and measure what needs a GPU; says aloud what it skips where there is none
 	@$(BIN)/pytest -n 0 -rs -m gpu services/generation/tests/test_generation_gpu.py

@@ -5,6 +5,7 @@
     python tools/learn_rhythm.py opinion FOLDER  # the same for `auto`, which hears madmom's network
 
 In this order, each a process of its own: the others are heard with what the first has learned.
+The choice is held to the weights that `prior` of learned.json keeps of an earlier lesson.
 What is heard of a piece is kept beside it as NAME.heard.npz, what madmom's network says of it as
 NAME.opinion.npz. Prints how right it is on pieces that it did not learn from, in folds.
 """
@@ -12,6 +13,7 @@ NAME.opinion.npz. Prints how right it is on pieces that it did not learn from, i
 import argparse
 import json
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ import soundfile
 import soxr
 from chorale_analysis import beats, choosing, meter
 from chorale_analysis.learned import ALONE
-from chorale_analysis.onsets import OnsetListener, Onsets
+from chorale_analysis.onsets import HOPS_PER_SECOND, OnsetListener, Onsets
 from chorale_analysis.opinions import Opinion
 from chorale_analysis.pulses import Barred
 from chorale_analysis.rhythm import RhythmSettings
@@ -34,7 +36,8 @@ Integers = npt.NDArray[np.int64]
 LEARNED = Path(__file__).parents[1] / "services/analysis/src/chorale_analysis/learned.json"
 AROUND = 3  # beats to either side by which the first of a bar is told
 FIRST_BIAS = 1.0  # added: bars begin less often than they seem to
-FOLDS, FIRST_STRENGTH, CHOICE_STRENGTH, SHARPNESS = 5, 30.0, 0.05, 2.0
+FOLDS, FIRST_STRENGTH, CHOICE_STRENGTH, SHARPNESS = 5, 30.0, 0.5, 2.0
+_KINDS = ("strength", "raw", "deep", "high", "classes")  # of what is heard
 _REWARDS = {"beats": 1.2, "downbeats": 1.0, "meter": 1.0, "Acc1": 0.9, "Acc2": 0.5}
 # How music's tempi spread: pieces count the more, the fewer of such a tempo the folder has of it.
 _USUAL_BPM, _SPREAD_OCTAVES, _LEAST_COUNT, _MOST_COUNT = 100.0, 0.5, 0.3, 3.0
@@ -76,9 +79,9 @@ def pieces(folder: Path) -> list[Piece]:
         if not kept.exists():
             _hear(path.with_suffix(".flac"), kept)
         with np.load(kept) as arrays:
-            kinds = {k: arrays[k] for k in ("strength", "raw", "deep", "high", "classes")}
+            kinds = {k: arrays[k] for k in _KINDS}
             tracks = [arrays[name] for name in sorted(arrays.files) if name.startswith("track")]
-        last = len(kinds["strength"]) / meter.HOPS_PER_SECOND - 0.2
+        last = len(kinds["strength"]) / HOPS_PER_SECOND - 0.2
         truth["beats"] = [beat for beat in truth["beats"] if beat[0] < last]
         piece = Piece(path.stem, truth, Onsets(**kinds), tracks)
         if _is_in_time(piece):
@@ -108,11 +111,13 @@ def _hear(sound: Path, kept: Path) -> None:
         listener.push(samples[start : start + (1 << 16)])
     heard = listener.finish()
     tracks = beats.tracks_of(beats.activation_of(heard.strength), heard, RhythmSettings())
-    np.savez_compressed(
-        kept,
-        strength=heard.strength, raw=heard.raw, deep=heard.deep, high=heard.high,
-        classes=heard.classes, **{f"track{n}": track for n, track in enumerate(tracks)},
-    )  # fmt: skip
+    kinds = {k: np.asarray(getattr(heard, k)) for k in _KINDS}
+    _keep(kept, kinds, tracks)
+
+
+def _keep(kept: Path, kinds: dict[str, Any], tracks: list[Integers]) -> None:
+    more: dict[str, Any] = {f"track{n}": track for n, track in enumerate(tracks)}
+    np.savez_compressed(kept, **kinds, **more)
 
 
 def with_opinion(piece: Piece, folder: Path) -> Piece:
@@ -122,11 +127,11 @@ def with_opinion(piece: Piece, folder: Path) -> Piece:
         from chorale_analysis import madmom_ears
 
         samples, rate_hz = soundfile.read(folder / f"{piece.name}.flac", dtype="float32")
-        said = madmom_ears.opinion_of(soxr.resample(samples, rate_hz, madmom_ears.RATE_HZ, "HQ"))
+        at = madmom_ears.MadmomEars.rate_hz
+        said = madmom_ears.opinion_of(soxr.resample(samples, rate_hz, at, "HQ"))
         shared = said.shared(beats.activation_of(piece.heard.strength), beats.LATENCY_SECONDS)
         tracks = beats.tracks_of(shared, piece.heard, RhythmSettings())
-        more = {f"track{n}": track for n, track in enumerate(tracks)}
-        np.savez_compressed(kept, chances=said.chances, rate=said.frames_per_second, **more)
+        _keep(kept, {"chances": said.chances, "rate": said.frames_per_second}, tracks)
         print("heard", piece.name, flush=True)
     with np.load(kept) as arrays:
         said = Opinion(arrays["chances"], float(arrays["rate"]))
@@ -190,7 +195,7 @@ def ways_of(piece: Piece, names: list[str]) -> Ways | None:
     """Every pulse with bars of every usual length; None where there is no pulse."""
     heard = piece.heard
     activation = beats.activation_of(heard.strength)
-    pulses = beats.pulses_of(heard, activation, piece.tracks, RhythmSettings())
+    pulses = beats.pulses_of(heard, activation, piece.tracks)
     ways = choosing.ways_over(heard, pulses, (), piece.opinion)
     if not ways:
         return None
@@ -228,12 +233,14 @@ def counts_of(of: list[Piece]) -> Floats:
     ratio = usual / near
     ratio = np.clip(ratio / ratio.mean(), _LEAST_COUNT, _MOST_COUNT)
     share = np.array([kinds.count(kind) for kind in kinds]) / len(of)
-    counts: Floats = ratio / np.maximum(share, 1.0 / 16.0)
-    return counts / counts.mean()
+    counts = ratio / np.maximum(share, 1.0 / 16.0)
+    counts /= counts.mean()
+    whole: Floats = counts
+    return whole
 
 
-def softmax(of: list[Ways], spread: Floats, strength: float) -> Floats:
-    """Weights by which the best ways have the greatest chance, by Adam's method."""
+def softmax(of: list[Ways], spread: Floats, prior: Floats) -> Floats:
+    """Weights near earlier ones that give the best ways the greatest chance, by Adam's method."""
     rows = np.vstack([one.features for one in of]) / spread
     counts = [len(one.ways) for one in of]
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
@@ -241,12 +248,12 @@ def softmax(of: list[Ways], spread: Floats, strength: float) -> Floats:
     worth = counts_of([one.piece for one in of])
     worth = (worth / worth.sum())[piece]
     wanted = np.concatenate([_chances(SHARPNESS * one.rewards) for one in of])
-    found, slow, fast = np.zeros(rows.shape[1]), np.zeros(rows.shape[1]), np.zeros(rows.shape[1])
+    found, slow, fast = prior * spread, np.zeros(rows.shape[1]), np.zeros(rows.shape[1])
     for step in range(1, 401):
         scores = rows @ found
         raised = np.exp(scores - np.maximum.reduceat(scores, starts)[piece])
         chance = raised / np.add.reduceat(raised, starts)[piece]
-        slope = strength * found + rows.T @ (worth * (chance - wanted))
+        slope = CHOICE_STRENGTH * (found - prior * spread) + rows.T @ (worth * (chance - wanted))
         slow, fast = 0.9 * slow + 0.1 * slope, 0.99 * fast + 0.01 * slope**2
         pace = slow / (1 - 0.9**step) / (np.sqrt(fast / (1 - 0.99**step)) + 1e-8)
         found -= 0.05 * pace
@@ -267,25 +274,40 @@ def learn_opinion(of: list[Ways], names: list[str]) -> dict[str, Any]:
         replace(one, features=np.column_stack([one.features @ alone, one.features[:, said]]))
         for one in of
     ]
-    learned = learn_choice(few, ["alone", *(names[place] for place in said)])
+    learned = learn_choice(few, ["alone", *(names[place] for place in said)], {"alone": 1.0})
     scale = learned["choice"].pop("alone")
     whole = {name: _short([scale * weight])[0] for name, weight in ALONE.choice.items()}
-    return {"choice": whole | learned["choice"], "chances": learned["chances"]}
+    # Pieces that `choice` was learned from say too much of how sure to be.
+    return {"choice": whole | learned["choice"], "chances": ALONE.chances}
 
 
-def learn_choice(of: list[Ways], names: list[str]) -> dict[str, Any]:
+def learn_choice(of: list[Ways], names: list[str], before: Mapping[str, float]) -> dict[str, Any]:
     """Which way to hear a piece, and how sure: `choice` and `chances` of learned.json."""
     spread = np.vstack([one.features for one in of]).std(axis=0) + 1e-9
-    order = np.random.default_rng(2).permutation(len(of))
-    held_out: list[tuple[Ways, Floats]] = []
-    for fold in range(FOLDS):
-        known = [of[n] for n in np.delete(order, np.s_[fold::FOLDS])]
-        weights = softmax(known, spread, CHOICE_STRENGTH)
-        held_out += [(of[n], of[n].features @ weights) for n in order[fold::FOLDS]]
-    _report(held_out)
-    found = softmax(of, spread, CHOICE_STRENGTH)
+    prior = np.array([before.get(name, 0.0) for name in names])
+    kinds = np.array([one.piece.truth["kind"] for one in of])
+    mixed = np.random.default_rng(2).permutation(len(of)) % FOLDS
+    print("of pieces held out, a fifth at a time")
+    _report(_held_out(of, mixed, spread, prior))
+    print("of kinds held out, one at a time: how sure to be is learned of these")
+    unheard = _held_out(of, np.unique(kinds, return_inverse=True)[1], spread, prior)
+    _report(unheard)
+    found = softmax(of, spread, prior)
     choice = dict(zip(names, _short(found), strict=True))
-    return {"choice": choice, "chances": _learn_chances(held_out)}
+    return {"choice": choice, "chances": _learn_chances(unheard)}
+
+
+def _held_out(
+    of: list[Ways], folds: Integers, spread: Floats, prior: Floats
+) -> list[tuple[Ways, Floats]]:
+    """Every piece with the scores of its ways, by what is learned of the other folds."""
+    found = []
+    for fold in np.unique(folds):
+        known = [one for one, at in zip(of, folds, strict=True) if at != fold]
+        weights = softmax(known, spread, prior)
+        found += [(one, one.features @ weights)
+                  for one, at in zip(of, folds, strict=True) if at == fold]  # fmt: skip
+    return found
 
 
 def _report(held_out: list[tuple[Ways, Floats]]) -> None:
@@ -365,7 +387,7 @@ def main() -> None:
         found = [ways_of(one, names) for one in heard]
         known = [one for one in found if one is not None]
         if options.what == "choice":
-            learned |= learn_choice(known, names)
+            learned |= learn_choice(known, names, learned["prior"])
         else:
             learned["with_opinion"] = learn_opinion(known, names)
     LEARNED.write_text(json.dumps(learned, indent=1) + "\n")

@@ -18,8 +18,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import soundfile
 from rhythm_scores import Note, Score, Voice, grooves, old_scores, songs
+
+Floats = npt.NDArray[np.float64]
 
 RATE_HZ = 22050
 LEAD_SECONDS, MOST_SECONDS = 0.5, 32.0
@@ -29,7 +32,7 @@ _STEADY = 0.004
 _EARLY = {16: 0.01, 19: 0.02, 21: 0.03, 22: 0.03, 40: 0.04, 48: 0.05, 52: 0.05, 53: 0.05, 73: 0.03}
 
 
-def clock(score: Score, chance: random.Random) -> "tuple[np.ndarray, np.ndarray]":  # type: ignore[type-arg]
+def clock(score: Score, chance: random.Random) -> tuple[Floats, Floats]:
     """Quarters and the seconds at which they come, by the shape of the tempo."""
     last = max(note.end for voice in score.voices for note in voice.notes)
     count = int(last * 4) + 16
@@ -105,7 +108,7 @@ def played(score: Score, chance: random.Random) -> tuple[bytes, list[tuple[float
     return head + b"".join(tracks), beats
 
 
-def rendered(midi: bytes, font: Path) -> "np.ndarray[tuple[int], np.dtype[np.float32]]":
+def rendered(midi: bytes, font: Path) -> npt.NDArray[np.float32]:
     """The sound of a MIDI file, mono."""
     with tempfile.TemporaryDirectory() as folder:
         source, sound = Path(folder, "piece.mid"), Path(folder, "piece.wav")
@@ -116,7 +119,8 @@ def rendered(midi: bytes, font: Path) -> "np.ndarray[tuple[int], np.dtype[np.flo
         )
         samples, _ = soundfile.read(sound, dtype="float32", always_2d=True)
     mono = samples.mean(axis=1)[: int((MOST_SECONDS + 1.0) * RATE_HZ)]
-    return mono / (float(np.abs(mono).max()) + 1e-9) * 0.9
+    loud: npt.NDArray[np.float32] = mono / (np.abs(mono).max() + 1e-9) * 0.9
+    return loud
 
 
 def write(score: Score, font: Path, folder: Path) -> None:
@@ -130,9 +134,10 @@ def write(score: Score, font: Path, folder: Path) -> None:
         return
     sound = rendered(midi, font)
     soundfile.write(folder / f"{score.name}.flac", sound, RATE_HZ, subtype="PCM_16")
+    bpm = float(60.0 / np.median(np.diff([at for at, _ in beats])))
     truth = {
         "beats": beats,
-        "tempo_bpm": float(60.0 / np.median(np.diff([at for at, _ in beats]))),
+        "tempo_bpm": bpm,
         "time_signature": score.time_signature,
         "key": score.key,
         "kind": score.kind,
@@ -140,7 +145,7 @@ def write(score: Score, font: Path, folder: Path) -> None:
         "font": font.stem,
     }
     target.write_text(json.dumps(truth))
-    print(score.name, score.time_signature, round(truth["tempo_bpm"]), score.shape, flush=True)  # type: ignore[arg-type]
+    print(score.name, score.time_signature, round(bpm), score.shape, flush=True)
 
 
 def main() -> None:

@@ -98,7 +98,8 @@ def _song(number: int) -> Score:
 
 def _tempo(chance: random.Random, usual_bpm: float) -> float:
     """A tempo as music has them: near what is usual, seldom an octave off."""
-    return usual_bpm * 2.0 ** min(max(chance.gauss(0.0, 0.38), -1.0), 0.85)
+    octaves = min(max(chance.gauss(0.0, 0.38), -1.0), 0.85)
+    return usual_bpm * float(2.0**octaves)
 
 
 def _accompaniment(

@@ -10,6 +10,7 @@ import mir_eval  # type: ignore[import-untyped]
 import numpy as np
 import pytest
 import soxr
+from analysis_measures import calibration_error
 from chorale_analysis.chroma import ChromaListener
 from chorale_analysis.key import detect_key
 from chorale_analysis.spectra import RATE_HZ
@@ -19,6 +20,7 @@ from material import Piece, pieces
 pytestmark = pytest.mark.xdist_group("keys")  # what is heard is heard once
 
 MIREX_FLOOR = 0.90
+CALIBRATION = 0.10
 TUNING_TOLERANCE_CENTS = 8.0
 
 
@@ -57,10 +59,11 @@ def test_keys_are_right(heard: list[tuple[Piece, Tonality]]) -> None:
 
 @pytest.mark.slow
 def test_confidence_is_how_often_it_is_right(heard: list[tuple[Piece, Tonality]]) -> None:
-    """Mean confidence and share of right keys differ by at most .15."""
-    right = np.mean([longest_key(piece) == found.key for piece, found in heard])
-    sure = np.mean([found.confidence for _, found in heard])
-    assert abs(right - sure) <= 0.15
+    """The expected calibration error is at most .10."""
+    claims = [
+        (found.confidence, float(longest_key(piece) == found.key), 1.0) for piece, found in heard
+    ]
+    assert calibration_error(claims) <= CALIBRATION
 
 
 @pytest.mark.slow

@@ -22,35 +22,32 @@ RECEIVE_BYTES_MAX = 16 << 20  # chunks are 1 MiB; the analysis of a long piece i
 # Retries below gRPC's own hood, before any answer has begun. Uploads are left out: they resume by
 # position (upload.py), and replaying a stream would send chunks twice. The throttle keeps a
 # struggling server from being drowned in retries.
-_SERVICE_CONFIG = json.dumps(
-    {
-        "loadBalancingConfig": [{"round_robin": {}}],
-        # A replica that starts or drains says so, and is passed over. Who knows no health is well.
-        "healthCheckConfig": {"serviceName": "taking"},
-        "methodConfig": [
-            {
-                "name": [
-                    {"service": "chorale.ingest.v1.IngestService", "method": "WriteUpload"},
-                    {"service": "chorale.ingest.v1.IngestService", "method": "PutAudio"},
-                ]
+_SERVICE_CONFIG = {
+    "loadBalancingConfig": [{"round_robin": {}}],
+    "methodConfig": [
+        {
+            "name": [
+                {"service": "chorale.ingest.v1.IngestService", "method": "WriteUpload"},
+                {"service": "chorale.ingest.v1.IngestService", "method": "PutAudio"},
+            ]
+        },
+        {
+            "name": [{}],
+            "retryPolicy": {
+                "maxAttempts": 4,
+                "initialBackoff": "0.05s",
+                "maxBackoff": "1s",
+                "backoffMultiplier": 2,
+                "retryableStatusCodes": ["UNAVAILABLE"],
             },
-            {
-                "name": [{}],
-                "retryPolicy": {
-                    "maxAttempts": 4,
-                    "initialBackoff": "0.05s",
-                    "maxBackoff": "1s",
-                    "backoffMultiplier": 2,
-                    "retryableStatusCodes": ["UNAVAILABLE"],
-                },
-            },
-        ],
-        "retryThrottling": {"maxTokens": 20, "tokenRatio": 0.2},
-    }
-)
+        },
+    ],
+    "retryThrottling": {"maxTokens": 20, "tokenRatio": 0.2},
+}
+# Of a list of replicas those that start or drain say so, and are passed over.
+_AMONG_REPLICAS = {"healthCheckConfig": {"serviceName": "taking"}}
 
 _OPTIONS = (
-    ("grpc.service_config", _SERVICE_CONFIG),
     ("grpc.enable_retries", 1),
     ("grpc.keepalive_time_ms", 20_000),  # a dead peer is noticed within 30 s, also mid-stream
     ("grpc.keepalive_timeout_ms", 10_000),
@@ -69,6 +66,8 @@ def dial(address: Address, credentials: Credentials) -> grpc.aio.Channel:
     secure = credentials.channel_credentials(address)
     # gRPC obeys http_proxy even for 127.0.0.1; no proxy knows the way to this machine's loopback.
     options = (*_OPTIONS, ("grpc.enable_http_proxy", 0)) if address.is_local else _OPTIONS
+    among = _AMONG_REPLICAS if "," in address.target else {}
+    options = (*options, ("grpc.service_config", json.dumps(_SERVICE_CONFIG | among)))
     if secure is None:
         return grpc.aio.insecure_channel(address.target, options=options)
     return grpc.aio.secure_channel(address.target, secure, options=options)

@@ -67,6 +67,16 @@ def calibration_error(claims: list[tuple[float, float, float]]) -> float:
     return float(gap / table[:, 2].sum())
 
 
+def chance_error(claims: list[tuple[float, float, float]]) -> float:
+    """The calibration error that chances just as told would show on so few claims, on average."""
+    chance = np.random.default_rng(0)
+    errors = [
+        calibration_error([(told, float(chance.random() < told), w) for told, _, w in claims])
+        for _ in range(50)
+    ]
+    return float(np.mean(errors))
+
+
 def heard(piece: Piece, engine: str, wishes: Mapping[str, Settings]) -> dict[str, Finding]:
     """What an engine hears in a piece."""
     samples, rate_hz = piece.sound()
@@ -76,7 +86,10 @@ def heard(piece: Piece, engine: str, wishes: Mapping[str, Settings]) -> dict[str
         for one in engines.known(str(piece.path.parents[1] / "checkpoints"))
         if one.path
     }
-    company = Company(wishes, dict.fromkeys(wishes, engine), weights)
+    makers = dict.fromkeys(wishes, engine)
+    if engine == engines.AUTO:
+        makers = {name: engines.choose(name, engine).name for name in wishes}
+    company = Company(wishes, makers, weights)
     for listener in company.listeners:
         sound = soxr.resample(mono, rate_hz, listener.rate_hz, "HQ")
         for start in range(0, len(sound), 1 << 16):
@@ -107,7 +120,7 @@ def score(piece: Piece, found: Mapping[str, Finding], scores: Scores) -> None:
                 _score_key(piece, finding, scores)
             elif isinstance(finding, Harmony):
                 _score_chords(piece, finding, scores)
-            else:
+            elif isinstance(finding, Form):
                 _score_form(piece, finding, scores)
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import os
 import subprocess
 import sys
 import uuid
@@ -66,7 +67,7 @@ def test_the_codec_is_the_published_one() -> None:
     shapes = codec.expected_shapes()
     from encodec.model import EncodecModel
 
-    with torch.device("meta"), warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         published = EncodecModel.encodec_model_24khz(pretrained=False).state_dict()
     assert shapes == {name: tuple(value.shape) for name, value in published.items()}
@@ -158,6 +159,8 @@ def test_memory_that_is_short_is_said(weights: tuple[Weights, Weights], tmp_path
         (tmp_path / name).write_bytes(written(table))
     ran = subprocess.run(
         [sys.executable, str(Path(__file__).with_name("capped.py")), str(tmp_path)],
+        # What is freed goes back to the kernel, and does not hide what is needed.
+        env=os.environ | {"MALLOC_MMAP_THRESHOLD_": "1048576", "MALLOC_TRIM_THRESHOLD_": "0"},
         capture_output=True,
         check=True,
     )
@@ -166,7 +169,7 @@ def test_memory_that_is_short_is_said(weights: tuple[Weights, Weights], tmp_path
     gave = told["concessions"]
     assert gave
     assert gave == [*steps, "single -> half precision"][: len(gave)]
-    assert (told["frame_count"], told["is_finite"]) == (4 * codec.RATE_HZ, True)
+    assert (told["frame_count"], told["is_finite"]) == (8 * codec.RATE_HZ, True)
 
 
 def test_what_fits_nowhere_is_refused(models: making.Models) -> None:

@@ -29,7 +29,6 @@ _USUAL_BPM, _OCTAVE_COST = 105.0, 4.0
 # Octaves of tempo are decoded each by itself, so that what is chosen between them is one thing and
 # how a beat follows another is another.
 _OCTAVE_STEP, _TEMPI = 0.36, 40
-_LEAST_TRACK, _SLOW_BPM = 8, 57.0
 _HINT_COST = 64.0  # a tempo the caller expects weighs more
 
 # What noise reaches, white or pink, 208 seeded pieces of 3 to 60 s: alikeness .13 and more, and at
@@ -64,7 +63,7 @@ def track_beats(
     tracks = tracks_of(activation, onsets, settings)
     if opinion:
         tracks += tracks_of(opinion.shared(activation, LATENCY_SECONDS), onsets, settings)
-    pulses = pulses_of(onsets, activation, tracks, settings)
+    pulses = pulses_of(onsets, activation, tracks)
     choice = (
         choose(onsets, pulses, settings.beats_per_bar, settings.bpm_hint, opinion)
         if pulses
@@ -88,25 +87,13 @@ def tracks_of(activation: Floats, onsets: Onsets, settings: RhythmSettings) -> l
     return [hops[_sounding(hops, onsets.raw)] for hops in tracks]
 
 
-def pulses_of(
-    onsets: Onsets, activation: Floats, tracks: list[Integers], settings: RhythmSettings
-) -> list[Pulse]:
-    """All beats to choose from: those of tracks unlike each other, and every second of slow ones.
-
-    Slow beats are not decoded, but made of those twice as fast: that costs nothing.
-    """
-    unlike = _unlike([hops for hops in tracks if len(hops) >= _LEAST_TRACK])
-    slow = [
-        hops[first::2]
-        for hops in unlike
-        if settings.halved_to_bpm <= 30.0 * HOPS_PER_SECOND / np.median(np.diff(hops)) < _SLOW_BPM
-        for first in (0, 1)
-    ]
+def pulses_of(onsets: Onsets, activation: Floats, tracks: list[Integers]) -> list[Pulse]:
+    """All beats to choose from: those of tracks unlike each other."""
     return [
         pulse(
             onsets, hops, seconds_of(onsets.raw, hops), activation, alikeness(onsets.strength, hops)
         )
-        for hops in [*unlike, *slow]
+        for hops in _unlike(tracks)
         if len(hops) >= LEAST_BEATS
     ]
 

@@ -35,6 +35,8 @@ def ways_over(
     heard: Onsets, pulses: Sequence[Pulse], lengths: tuple[int, ...], opinion: Opinion | None
 ) -> list[Barred]:
     """Every pulse with bars of all these lengths, or the usual ones."""
+    if opinion:
+        pulses = [replace(one, first=one.first + opinion.first(one.seconds)) for one in pulses]
     ways = [barred(heard, one, length) for one in pulses for length in lengths or USUAL_BARS]
     if opinion is None:
         return ways

@@ -26,6 +26,12 @@ class Opinion:
         found: Floats = self.chances[np.clip(around, 0, len(self.chances) - 1)].max(axis=1)
         return found
 
+    def first(self, seconds: Floats) -> Floats:
+        """The odds of beats at these times to be first in their bars rather than not, in nats."""
+        others, firsts = (self.near(seconds) + _LEAST).T
+        odds: Floats = np.log(firsts / others)
+        return odds
+
     def shared(self, activation: Floats, late_seconds: float) -> Floats:
         """The mean of what is heard at every hop, which comes so late, and of what it says."""
         seconds = np.arange(len(activation)) / HOPS_PER_SECOND + late_seconds

@@ -16,7 +16,7 @@ from chorale_analysis.meter import (
 from chorale_analysis.onsets import HOPS_PER_SECOND, Floats, Onsets
 from chorale_analysis.returns import Returns, of_bars, of_pulse, returns
 
-LEAST_BEATS = 6  # fewer say nothing of bars
+LEAST_BEATS = 8  # fewer say nothing of bars
 _WIDER_SECONDS = 0.04
 _ONSET, _NEAR_HOPS = 1.0, 5  # deviations that an onset stands out; how near to a beat it belongs
 _USUAL_BPM, _USUAL_BAR_SECONDS = 100.0, 2.2

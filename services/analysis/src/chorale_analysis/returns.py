@@ -65,7 +65,7 @@ def of_pulse(found: Returns) -> dict[str, float]:
 
 def of_bars(found: Returns, length: int) -> dict[str, float]:
     """What returns of beats tell of bars of this length: 2, 3 or 4, or others as far as known."""
-    features = {}
+    features: dict[str, float] = {}
     for name, by in (
         ("rhythm", found.rhythm),
         ("notes", found.notes),

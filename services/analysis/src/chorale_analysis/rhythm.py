@@ -12,7 +12,6 @@ class RhythmSettings:
 
     bpm_min: float = 55.0
     bpm_max: float = 215.0
-    halved_to_bpm: float = 28.0  # below `bpm_min`, every second beat down to here may be the beat
     bpm_hint: float = 0.0  # 0: none
     from_peaks: bool = False  # take peaks of the activation instead of decoding the state space
     transition_lambda: float = 100.0

@@ -15,7 +15,7 @@ RATE_HZ = 11025
 # From here on the rate is halved first, which is cheaper than resampling what is above.
 _HALVED_HZ = 40_000
 # Brought down at once: what stays in the cache.
-_PART_FRAMES = 1 << 16
+_PART_FRAMES = 1 << 15
 
 Block: TypeAlias = npt.NDArray[np.float32]
 

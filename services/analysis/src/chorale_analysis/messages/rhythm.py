@@ -31,7 +31,6 @@ def rhythm_settings(message: beats_pb2.BeatSettings, by: Engine) -> RhythmSettin
     return RhythmSettings(
         bpm_min=slowest,
         bpm_max=fastest,
-        halved_to_bpm=slowest if message.bpm_min else usual.halved_to_bpm,
         bpm_hint=message.bpm_hint,
         from_peaks=message.decoder == beats_pb2.BEAT_DECODER_PEAKS,
         transition_lambda=message.transition_lambda if held else usual.transition_lambda,
