@@ -294,6 +294,12 @@ async def test_services_may_share_a_token(with_keys: ServerSettings) -> None:
         assert (code, said.reason) == (grpc.StatusCode.UNAUTHENTICATED, "CREDENTIALS_INVALID")
 
 
+async def test_a_short_shared_token_is_refused(with_keys: ServerSettings) -> None:
+    """What could be guessed opens nothing: the server does not start with it."""
+    with pytest.raises(SettingsRefused, match="31 characters"):
+        await who(dataclasses.replace(with_keys, service_token="f" * 31), bearer("x"))
+
+
 @pytest.fixture
 def with_keys(database_url: str) -> ServerSettings:
     """API keys, in a database of their own."""

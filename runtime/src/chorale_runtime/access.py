@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SCHEMA = "identity"
 _CONNECTIONS_MAX = 3
+SERVICE_TOKEN_CHARACTERS = 32
 
 _log = logging.getLogger(__name__)
 
@@ -100,4 +101,11 @@ def _identity(settings: ServerSettings, opened_database: Database | None) -> Ide
     patterns = settings.tls_services if settings.tls_client_ca_file else ""
     services = tuple(pattern.strip() for pattern in patterns.split(",") if pattern.strip())
     tokens = Tokens(settings) if settings.jwt_keys_file else None
+    if 0 < len(settings.service_token) < SERVICE_TOKEN_CHARACTERS:
+        raise SettingsRefused(
+            (
+                f"CHORALE_SERVICE_TOKEN has {len(settings.service_token)} characters; at least"
+                f" {SERVICE_TOKEN_CHARACTERS} are needed, since it opens everything.",
+            )
+        )
     return CredentialIdentity(tokens, keys, services, settings.service_token)
