@@ -40,13 +40,11 @@ for service in $services; do
   if [ "$VARIANT" = cuda ]; then
     case " $DEVICES " in *" $service "*) ;; *) fail "$service uses no device; a CUDA image is made of: $DEVICES" ;; esac
   fi
-  packages=""
-  [ "$service" != fingerprint ] || packages=libchromaprint1
   name=$REGISTRY/$service:$TAG$suffix
   printf '==> %s, with %s\n' "$name" "$ENGINE"
   # shellcheck disable=SC2086
   "$ENGINE" build ${FLAGS:-} --file deploy/images/Dockerfile --tag "$name" \
     ${BASE:+--build-arg BASE="$BASE"} ${BUILDER:+--build-arg BUILDER="$BUILDER"} \
     --build-arg SERVICE="$service" --build-arg VARIANT="$VARIANT" --build-arg TORCH_INDEX="${TORCH_INDEX:-$index}" \
-    --build-arg SYSTEM_PACKAGES="$packages" --build-arg VERSION="$VERSION" --build-arg REVISION="$REVISION" .
+    --build-arg VERSION="$VERSION" --build-arg REVISION="$REVISION" .
 done

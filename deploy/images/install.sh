@@ -39,6 +39,18 @@ for package in $local; do
 done
 into "$wheels"/*.whl
 
+# Debian's package of this library asks for twice of what it links: it comes alone, with that. The
+# C library is the base's.
+if [ "$service" = fingerprint ]; then
+  apt-get update
+  apt-get install --yes --no-install-recommends libchromaprint1
+  native=/opt/chorale/lib/native
+  library=$(dpkg -L libchromaprint1 | grep '/libchromaprint\.so\.1$')
+  mkdir -p "$native"
+  cp --dereference --target-directory="$native" "$library" \
+    $(ldd "$library" | sed -n 's/.* => \(\/[^ ]*\) .*/\1/p' | grep --invert-match '/lib\(c\|m\|dl\|rt\|pthread\)\.so')
+fi
+
 # Suites of other packages, which nothing here runs.
 find /opt/chorale/lib -type d -name tests -path '*/site-packages/*' -prune -exec rm -rf {} +
 printf '#!/bin/sh\nexec %s "$@"\n' "$program" >/opt/chorale/bin/serve

@@ -63,7 +63,8 @@ class Operations:
 
         `slots` says how many operations of each queue run here at once; a queue it does
         not name gets one per process, or one if its work is a device's, and one with 0
-        is left to other replicas, as are those that `queues` says. `purge` is called with
+        is left to other replicas, as are those that `queues` says. It may name queues of no
+        work, which single operations are started into. `purge` is called with
         the name of each operation that is forgotten, before its row goes. A server that
         drains takes no more work from then on; closing hands back what does not end within
         `policy.drain_seconds`.
@@ -124,12 +125,14 @@ class Operations:
         *,
         audio: Sequence[str] = (),
         priority: int = 0,
+        queue: str = "",
     ) -> longrunning_pb.Operation:
         """Accept a piece of work for the current caller, or return what its request_id began.
 
         When this returns, the operation is in the database and will end. Raises
         `RequestIdReused` if the request_id stands for a different request, `QueueFull`
-        if too much is waiting. Of higher `priority` is run first.
+        if too much is waiting. Of higher `priority` is run first. `queue`, one of the slots
+        given to `open`, is for work that does not want what its work's queue is for.
         """
         if work.method not in self._queues:
             raise ValueError(f"{work.method} is not among the works of these operations")
@@ -140,7 +143,7 @@ class Operations:
             method=work.method,
             request_id=request_id or str(uuid.uuid4()),
             request=bytes(request.SerializeToString(deterministic=True)),
-            queue=self._queues[work.method],
+            queue=queue or self._queues[work.method],
             priority=priority,
             traceparent=traces.traceparent(),
             audio=audio,
@@ -167,7 +170,7 @@ def _slots(
     works: Sequence[Work], given: Mapping[str, int], processes: Processes | None
 ) -> dict[str, int]:
     on_cpu = processes.count if processes else SLOTS
-    slots = {
+    slots = dict(given) | {
         work.queue: given.get(work.queue, on_cpu if work.device == CPU else 1) for work in works
     }
     for queue in slots:

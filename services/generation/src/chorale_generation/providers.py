@@ -15,10 +15,23 @@ class ProviderNotConfigured(Exception):
 class ProviderUnavailable(Exception):
     """The provider cannot be reached, or says that it cannot work now."""
 
-    def __init__(self, provider: str, state: str, alternatives: str) -> None:
-        super().__init__(provider, state, alternatives)
+    def __init__(
+        self, provider: str, state: str, alternatives: str, retry_after_seconds: float = 30.0
+    ) -> None:
+        super().__init__(provider, state, alternatives, retry_after_seconds)
         self.provider, self.state, self.alternatives = provider, state, alternatives
-        self.retry_after_seconds = 30.0
+        self.retry_after_seconds = retry_after_seconds
 
     def __str__(self) -> str:
         return f"{self.provider} does not work now ({self.state})."
+
+
+class ProviderRefused(Exception):
+    """The provider refused its key or the request, or failed at what it was asked to do."""
+
+    def __init__(self, provider: str, status: str, detail: str) -> None:
+        super().__init__(provider, status, detail)
+        self.provider, self.status, self.detail = provider, status, detail
+
+    def __str__(self) -> str:
+        return f"{self.provider} refused ({self.status}): {self.detail or 'it says no more'}"

@@ -1,0 +1,1 @@
+"""What others run, reached over the network."""
