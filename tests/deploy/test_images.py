@@ -16,9 +16,7 @@ import yaml
 
 IMAGES = chart.ROOT / "deploy/images"
 TAG = yaml.safe_load((chart.CHART / "Chart.yaml").read_text())["appVersion"]
-# The goal is 400. fingerprint carries what Debian's libchromaprint1 hangs on (FFmpeg's libraries):
-# it misses the goal, and may not grow further (docs/operating/images.md).
-SIZE_MAX_MB = {"ingest": 400, "mastering": 400, "fingerprint": 480}
+SIZE_MAX_MB = {"ingest": 400, "mastering": 400, "fingerprint": 400}
 
 
 def test_hadolint_has_nothing_to_say() -> None:
