@@ -24,7 +24,7 @@ import numpy.typing as npt
 import soundfile
 import soxr
 from chorale_analysis import beats, choosing, meter
-from chorale_analysis.learned import ALONE
+from chorale_analysis.learned import ALONE, Taste
 from chorale_analysis.onsets import HOPS_PER_SECOND, OnsetListener, Onsets
 from chorale_analysis.opinions import Opinion
 from chorale_analysis.pulses import Barred
@@ -37,6 +37,8 @@ LEARNED = Path(__file__).parents[1] / "services/analysis/src/chorale_analysis/le
 AROUND = 3  # beats to either side by which the first of a bar is told
 FIRST_BIAS = 1.0  # added: bars begin less often than they seem to
 FOLDS, FIRST_STRENGTH, CHOICE_STRENGTH, SHARPNESS = 5, 30.0, 0.5, 2.0
+# Networks of taste: so many, of so many units; noise (in deviations) and decay keep them smooth.
+NETWORKS, UNITS, LAPS, NOISE, PACE, DECAY = 5, 32, 300, 1.0, 0.01, 0.1
 _KINDS = ("strength", "raw", "deep", "high", "classes")  # of what is heard
 _REWARDS = {"beats": 1.2, "downbeats": 1.0, "meter": 1.0, "Acc1": 0.9, "Acc2": 0.5}
 # How music's tempi spread: pieces count the more, the fewer of such a tempo the folder has of it.
@@ -260,6 +262,64 @@ def softmax(of: list[Ways], spread: Floats, prior: Floats) -> Floats:
     return found / spread
 
 
+def tasting(of: list[Ways], names: list[str], weights: Floats) -> Taste:
+    """Networks that say of pulses what the weights of a softmax leave to be said, by Adam."""
+    told = tuple(name for name in names if name in of[0].ways[0].pulse.features)
+    places = [names.index(name) for name in told]
+    rows = np.vstack([one.features for one in of])
+    base, rows = rows @ weights, rows[:, places]
+    counts = [len(one.ways) for one in of]
+    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    piece = np.repeat(np.arange(len(of)), counts)
+    worth = counts_of([one.piece for one in of])
+    worth = (worth / worth.sum())[piece]
+    wanted = np.concatenate([_chances(SHARPNESS * one.rewards) for one in of])
+    found = Taste(
+        told,
+        rows.mean(axis=0),
+        rows.std(axis=0) + 1e-9,
+        np.zeros((NETWORKS, len(told) + 1, UNITS)),
+        np.zeros((NETWORKS, UNITS)),
+    )
+    seen = found.seen(rows)
+    for number in range(NETWORKS):
+        chance = np.random.default_rng(number)
+        reach = 1.0 / np.sqrt(len(told))
+        hidden = chance.uniform(-reach, reach, (len(told) + 1, UNITS))
+        out = chance.uniform(-0.1, 0.1, UNITS) / np.sqrt(UNITS)
+        steps = [Adam(hidden), Adam(out)]
+        for _ in range(LAPS):
+            noisy = seen + NOISE * chance.standard_normal(seen.shape)
+            noisy[:, -1] = 1.0
+            units = np.tanh(noisy @ hidden)
+            scores = base + units @ out
+            raised = np.exp(scores - np.maximum.reduceat(scores, starts)[piece])
+            gap = worth * (raised / np.add.reduceat(raised, starts)[piece] - wanted)
+            back = (gap[:, None] * out) * (1.0 - units**2)
+            slopes = noisy.T @ back, units.T @ gap
+            hidden, out = (step.taken(slope) for step, slope in zip(steps, slopes, strict=True))
+        found.hidden[number], found.out[number] = hidden, out
+    return found
+
+
+class Adam:
+    """Steps of one table of weights, which decay beside."""
+
+    def __init__(self, weights: Floats) -> None:
+        self._weights = weights
+        self._slow, self._fast, self._count = np.zeros_like(weights), np.zeros_like(weights), 0
+
+    def taken(self, slope: Floats) -> Floats:
+        """The weights after one more step."""
+        self._count += 1
+        self._slow = 0.9 * self._slow + 0.1 * slope
+        self._fast = 0.999 * self._fast + 0.001 * slope**2
+        slow = self._slow / (1.0 - 0.9**self._count)
+        fast = self._fast / (1.0 - 0.999**self._count)
+        self._weights = (1.0 - PACE * DECAY) * self._weights - PACE * slow / (np.sqrt(fast) + 1e-8)
+        return self._weights
+
+
 def _chances(scores: Floats) -> Floats:
     raised = np.exp(scores - scores.max())
     chances: Floats = raised / raised.sum()
@@ -269,16 +329,28 @@ def _chances(scores: Floats) -> Floats:
 def learn_opinion(of: list[Ways], names: list[str]) -> dict[str, Any]:
     """How much a network's opinion counts beside what was learned without: few weights more."""
     alone = np.array([ALONE.choice.get(name, 0.0) for name in names])
+    tasted = [names.index(name) for name in ALONE.taste.names]
     said = [place for place, name in enumerate(names) if name not in ALONE.choice]
     few = [
-        replace(one, features=np.column_stack([one.features @ alone, one.features[:, said]]))
+        replace(
+            one,
+            features=np.column_stack(
+                [
+                    one.features @ alone + ALONE.taste.scores(one.features[:, tasted]),
+                    one.features[:, said],
+                ]
+            ),
+        )
         for one in of
     ]
-    learned = learn_choice(few, ["alone", *(names[place] for place in said)], {"alone": 1.0})
-    scale = learned["choice"].pop("alone")
+    few_names = ["alone", *(names[place] for place in said)]
+    spread = np.vstack([one.features for one in few]).std(axis=0) + 1e-9
+    weights = softmax(few, spread, np.array([1.0, *(0.0 for _ in said)]))
+    learned = dict(zip(few_names, _short(weights), strict=True))
+    scale = learned.pop("alone")
     whole = {name: _short([scale * weight])[0] for name, weight in ALONE.choice.items()}
     # Pieces that `choice` was learned from say too much of how sure to be.
-    return {"choice": whole | learned["choice"], "chances": ALONE.chances}
+    return {"choice": whole | learned, "taste_weight": scale, "chances": ALONE.chances}
 
 
 def learn_choice(of: list[Ways], names: list[str], before: Mapping[str, float]) -> dict[str, Any]:
@@ -288,24 +360,36 @@ def learn_choice(of: list[Ways], names: list[str], before: Mapping[str, float]) 
     kinds = np.array([one.piece.truth["kind"] for one in of])
     mixed = np.random.default_rng(2).permutation(len(of)) % FOLDS
     print("of pieces held out, a fifth at a time")
-    _report(_held_out(of, mixed, spread, prior))
+    _report(_held_out(of, names, mixed, spread, prior))
     print("of kinds held out, one at a time: how sure to be is learned of these")
-    unheard = _held_out(of, np.unique(kinds, return_inverse=True)[1], spread, prior)
+    unheard = _held_out(of, names, np.unique(kinds, return_inverse=True)[1], spread, prior)
     _report(unheard)
     found = softmax(of, spread, prior)
-    choice = dict(zip(names, _short(found), strict=True))
-    return {"choice": choice, "chances": _learn_chances(unheard)}
+    taste = tasting(of, names, found)
+    return {
+        "choice": dict(zip(names, _short(found), strict=True)),
+        "taste": {
+            "names": taste.names,
+            "mean": _short(taste.mean),
+            "spread": _short(taste.spread),
+            "hidden": [[_short(row) for row in table] for table in taste.hidden],
+            "out": [_short(row) for row in taste.out],
+        },
+        "chances": _learn_chances(unheard),
+    }
 
 
 def _held_out(
-    of: list[Ways], folds: Integers, spread: Floats, prior: Floats
+    of: list[Ways], names: list[str], folds: Integers, spread: Floats, prior: Floats
 ) -> list[tuple[Ways, Floats]]:
     """Every piece with the scores of its ways, by what is learned of the other folds."""
     found = []
     for fold in np.unique(folds):
         known = [one for one, at in zip(of, folds, strict=True) if at != fold]
         weights = softmax(known, spread, prior)
-        found += [(one, one.features @ weights)
+        taste = tasting(known, names, weights)
+        places = [names.index(name) for name in taste.names]
+        found += [(one, one.features @ weights + taste.scores(one.features[:, places]))
                   for one, at in zip(of, folds, strict=True) if at == fold]  # fmt: skip
     return found
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import uuid
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -96,6 +97,23 @@ async def test_weights_are_brought_in_by_a_command(run: Run) -> None:
     refused = await asyncio.to_thread(CliRunner().invoke, cli, arguments)
     assert refused.exit_code != 0
     assert "pickle" in refused.output
+
+
+async def test_models_elsewhere_are_registered_by_a_command(run: Run) -> None:
+    """Its name there is told with it; who runs it says what is missing, and so does training."""
+    options = ["--register", "studio/harp:1234", "--provider", "replicate", "--licence", "MIT"]
+    told = await run("models", "models/harp", *options, "--description", "A harp.")
+    assert "replicate: studio/harp:1234" in told.stdout
+    listed = (await run("models", "--providers")).stdout
+    assert "CHORALE_REPLICATE_API_TOKEN" in listed
+    assert "not_configured" in listed
+    dataset = ["--dataset", f"datasets/{uuid.uuid4()}"]
+    arguments = ["train", "model", "models/harp", *dataset, "--provider", "replicate"]
+    refused = await asyncio.to_thread(CliRunner().invoke, cli, arguments)
+    assert refused.exit_code != 0
+    assert "not configured" in refused.output
+    refused = await asyncio.to_thread(CliRunner().invoke, cli, arguments[:-2])
+    assert "trained by a --provider" in refused.output
 
 
 async def test_a_codec_is_trained_by_a_command(run: Run) -> None:

@@ -12,7 +12,13 @@ import grpc
 import numpy as np
 import pytest
 import pytest_asyncio
-from chorale.generation.v1 import datasets_pb2, models_pb2, outputs_pb2, training_pb2
+from chorale.generation.v1 import (
+    datasets_pb2,
+    models_pb2,
+    outputs_pb2,
+    providers_pb2,
+    training_pb2,
+)
 from chorale_audio.source import Store as Bucket
 from chorale_generation.servicer.fetching import ModelFiles
 from chorale_generation.servicer.training_asked import TrainingPlanner
@@ -324,6 +330,27 @@ async def test_a_cancelled_training_keeps_nothing(
         ):
             pass
     assert info(caught.value).reason == "OPERATION_UNFIT"
+
+
+async def test_without_a_key_nothing_is_sent(generation: Any) -> None:
+    """Where none is set, the call is refused with what to do, and the list says the same."""
+    request = training_pb2.TrainModelRequest(
+        details=models_pb2.ModelDetails(model="models/x", engine="replicate"),
+        dataset=f"datasets/{uuid.uuid4()}",
+        request_id=str(uuid.uuid4()),
+    )
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await generation.TrainModel(request)
+    found = info(caught.value)
+    assert found.reason == "PROVIDER_NOT_CONFIGURED"
+    assert found.metadata["alternatives"] == "encodec-cascade"
+    listed = await generation.ListProviders(providers_pb2.ListProvidersRequest())
+    by_name = {each.name: each for each in listed.providers}
+    assert by_name["openai"].configured
+    provider = by_name["replicate"]
+    assert provider.state == providers_pb2.PROVIDER_STATE_NOT_CONFIGURED
+    assert provider.remedy == found.metadata["remedy"]
+    assert "CHORALE_REPLICATE_API_TOKEN" in provider.remedy
 
 
 def _workers() -> list[int]:

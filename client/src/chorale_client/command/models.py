@@ -29,6 +29,10 @@ _CHUNK_BYTES = 1 << 19
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Register this file of weights under the name. No code in it is run.",
 )
+@click.option("--register", default="", help="Register this model that lives at a --provider.")
+@click.option("--provider", default="", help="With --register: who runs it, such as replicate.")
+@click.option("--description", default="", help="With --register: what it is for.")
+@click.option("--providers", is_flag=True, help="Show instead who runs models elsewhere, and how.")
 @click.option("--alias", default="", help="Point this alias at the version that is named.")
 @click.option("--delete", is_flag=True, help="Let go of the version that is named.")
 def command(
@@ -39,6 +43,8 @@ def command(
     file: Path | None,
     alias: str,
     delete: bool,
+    providers: bool,
+    **elsewhere: str,
 ) -> None:
     """List models, show one, or bring one in: base models, which everybody sees, and your own.
 
@@ -48,17 +54,28 @@ def command(
     chorale models models/encodec-24khz --import encodec_24khz-d7cc33bc.th --engine encodec-cascade
     chorale models models/cascade/3 --alias best
     chorale models models/cascade/2 --delete
+    chorale models models/cello --register studio/cello:5c7d5dc6 --provider replicate
+    chorale models --providers
     """
     from chorale.generation.v1 import models_pb2
 
     if file is not None and not (name and engine):
         raise click.UsageError("--import needs the model's name and its --engine.")
+    if bool(elsewhere["register"]) != bool(elsewhere["provider"]):
+        raise click.UsageError("--register and --provider need each other.")
+    if elsewhere["register"] and not name:
+        raise click.UsageError("--register needs the model's name.")
+    if providers:
+        _tell_providers(session)
+        return
     family, _, version = name.rpartition("/")
     if file is None and (alias or delete) and family.count("/") != 1:
         raise click.UsageError("--alias and --delete need a version, as models/cascade/2.")
     with session.chorale() as chorale:
         if file is not None:
             found = [_imported(session, chorale, file, name, engine, licence, alias)]
+        elif elsewhere["register"]:
+            found = [_registered(chorale, name, licence, elsewhere)]
         elif alias:
             wish = models_pb2.SetAliasRequest(model=family, alias=alias, version=version)
             found = [chorale.generation.SetAlias(wish).model]
@@ -75,10 +92,57 @@ def command(
             session.say(model)
         return
     session.table(
-        ("model", "engine", "licence", "aliases"),
+        ("model", "engine", "licence", "aliases", "lives at"),
         [
-            (each.name, each.engine, each.licence or "not stated", " ".join(each.aliases))
+            (
+                each.name,
+                each.engine,
+                each.licence or "not stated",
+                " ".join(each.aliases),
+                f"{each.provider}: {each.provider_id}" if each.provider else "",
+            )
             for each in found
+        ],
+    )
+
+
+def _registered(chorale: "Chorale", name: str, licence: str, elsewhere: dict[str, str]) -> "Model":
+    """A model that a provider runs, by its name here."""
+    from chorale.generation.v1 import models_pb2
+
+    provider = elsewhere["provider"]
+    details = models_pb2.ModelDetails(
+        model=name, engine=provider, licence=licence, description=elsewhere["description"]
+    )
+    request = models_pb2.RegisterModelRequest(
+        details=details, provider=provider, provider_id=elsewhere["register"]
+    )
+    model: Model = chorale.generation.RegisterModel(request).model
+    return model
+
+
+def _tell_providers(session: Session) -> None:
+    """Who runs models elsewhere, how they are, and what to do where one is not configured."""
+    from chorale.generation.v1 import providers_pb2
+
+    with session.chorale() as chorale:
+        answer = chorale.generation.ListProviders(providers_pb2.ListProvidersRequest())
+    if session.as_json:
+        for provider in answer.providers:
+            session.say(provider)
+        return
+    state = providers_pb2.ProviderState.Name
+    session.table(
+        ("provider", "does", "state", "instead", "what is wrong, what to do"),
+        [
+            (
+                each.name,
+                " ".join(each.capabilities),
+                state(each.state).removeprefix("PROVIDER_STATE_").lower(),
+                " ".join(each.alternatives),
+                each.remedy or each.detail,
+            )
+            for each in answer.providers
         ],
     )
 

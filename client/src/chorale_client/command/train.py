@@ -18,7 +18,7 @@ _ENGINE = "encodec-cascade"
 
 
 @subcommand("train")
-@click.argument("kind", type=click.Choice(("codec", "cascade")))
+@click.argument("kind", type=click.Choice(("codec", "cascade", "model")))
 @click.argument("model", metavar="models/...")
 @click.argument("sounds", nargs=-1, metavar="FILE|AUDIO...")
 @click.option("--dataset", default="", help="Learn from this dataset instead of files.")
@@ -29,23 +29,28 @@ _ENGINE = "encodec-cascade"
 @click.option("--minutes", type=int, default=0, help="Most time. Default: as the mesh allows.")
 @click.option("--seed", type=int, help="The same seed trains the same model. Default: any.")
 @click.option("--codec", default="", help="Codec of a cascade. Default: models/encodec-24khz.")
-@click.option("--base", default="", help="Train this cascade further.")
+@click.option("--base", default="", help="Train this cascade, or model, further.")
 @click.option("--stages", type=int, default=0, help="Stages of a cascade. Default: 1.")
+@click.option("--provider", default="", help="Who trains a model elsewhere, such as replicate.")
 @click.option("--licence", default="", help="SPDX expression of the model's licence.")
 def command(
     session: Session, kind: str, model: str, sounds: tuple[str, ...], dataset: str, **said: Any
 ) -> None:
-    """Train a codec or a cascade on your sound, and register it.
+    """Train a codec or a cascade on your sound, or a model at a provider, and register it.
 
     \b
     chorale train codec models/encodec-24khz *.flac --licence CC0-1.0
     chorale train cascade models/cascade --dataset datasets/44f0c1aa-0000-4000-8000-000000000000
+    chorale train model models/cello *.flac --provider replicate --base models/musicgen
     """
     from chorale.generation.v1 import models_pb2, training_pb2
 
     if bool(sounds) == bool(dataset):
         raise click.UsageError("Name files to learn from, or --dataset, and not both.")
-    details = models_pb2.ModelDetails(model=model, engine=_ENGINE, licence=said["licence"])
+    if (kind == "model") != bool(said["provider"]):
+        raise click.UsageError("A model is trained by a --provider; codec and cascade are not.")
+    engine = said["provider"] or _ENGINE
+    details = models_pb2.ModelDetails(model=model, engine=engine, licence=said["licence"])
     settings = training_pb2.TrainingSettings(
         epochs=said["epochs"], limit_minutes=said["minutes"], seed=said["seed"]
     )
@@ -66,7 +71,7 @@ def _prepared(
         request_id=str(uuid.uuid4()),
         minimum_count=said["files_min"],
         minimum_seconds=said["seconds_min"],
-        auto_label=False,  # neither codec nor cascade reads words
+        auto_label=bool(said["provider"]),  # neither codec nor cascade reads words
         drop_vocals=False,
     )
     operation = chorale.start(
@@ -136,16 +141,13 @@ def _tell(
     if session.as_json:
         session.say(answer)
         return
-    loss = answer.model.metrics["validation_loss"]
-    session.table(
-        ("what", "is"),
-        [
-            ("model", answer.model.name),
-            ("ended by", report.ended_by),
-            ("seed", str(report.seed)),
-            ("loss on what was kept back", f"{loss:.4g}"),
-            *figures,
-        ],
-    )
+    if answer.model.provider:
+        figures = [("provider", answer.model.provider), ("there", answer.model.provider_id)]
+    else:
+        loss = answer.model.metrics["validation_loss"]
+        kept_back = ("loss on what was kept back", f"{loss:.4g}")
+        figures = [("seed", str(report.seed)), kept_back, *figures]
+    rows = [("model", answer.model.name), ("ended by", report.ended_by), *figures]
+    session.table(("what", "is"), rows)
     for warning in report.warnings:
         click.echo(f"warning: {warning}", err=True)

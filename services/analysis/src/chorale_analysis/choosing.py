@@ -116,6 +116,7 @@ def _measured(chances: Mapping[int, float], chosen: int, by: Judgement) -> Mappi
 
 def _score(way: Barred, by: Judgement, bpm_hint: float) -> float:
     score = sum(weight * way.features[name] for name, weight in by.choice.items())
+    score += by.taste_weight * by.taste.score(way.pulse.features)
     if bpm_hint:
         score -= _HINT_COST * float(np.log2(way.pulse.bpm / bpm_hint)) ** 2
     return float(score)

@@ -1,5 +1,8 @@
 """Wiring: the only place that constructs."""
 
+import asyncio
+import contextlib
+import json
 import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -20,10 +23,11 @@ from chorale_runtime.app import App, Service
 from chorale_runtime.channels import channel
 from chorale_runtime.database import Database
 from chorale_runtime.objects import Objects
-from chorale_runtime.operations import Operations, Queues, Work
+from chorale_runtime.operations import Job, Operations, Queues, Work
 from chorale_runtime.processes import CPU, Processes
 
 from chorale_generation import worker
+from chorale_generation.engines import REPLICATE
 from chorale_generation.servicer import ERRORS, GenerationServicer
 from chorale_generation.servicer.cascades import CascadeWorks
 from chorale_generation.servicer.cascading import Cascading
@@ -31,13 +35,17 @@ from chorale_generation.servicer.fetching import ModelFiles
 from chorale_generation.servicer.hearing import Hearing
 from chorale_generation.servicer.importing import IMPORT, ImportWorks
 from chorale_generation.servicer.mosaics import GENERATE, MosaicWorks
+from chorale_generation.servicer.outside.health import Health
+from chorale_generation.servicer.outside.replicate import Access, Replicate
 from chorale_generation.servicer.planning import Planner
 from chorale_generation.servicer.preparing import PREPARE, PrepareWorks
-from chorale_generation.servicer.rephrasing import Access, Rephraser
+from chorale_generation.servicer.rephrasing import Access as ModelAccess
+from chorale_generation.servicer.rephrasing import Rephraser
 from chorale_generation.servicer.rooms import room
 from chorale_generation.servicer.training_asked import TrainingPlanner
-from chorale_generation.servicer.training_calls import School
+from chorale_generation.servicer.training_calls import PROVIDER_QUEUE, School
 from chorale_generation.servicer.trainings import TRAIN_CODEC, TRAIN_MODEL, Pace, TrainWorks
+from chorale_generation.servicer.tuning import Manner, TuneWorks
 from chorale_generation.settings import Settings
 from chorale_generation.store.datasets import Datasets
 from chorale_generation.store.model_uploads import ModelUploads
@@ -46,6 +54,7 @@ from chorale_generation.store.pieces import Pieces
 from chorale_generation.store.registry import Registry
 from chorale_generation.store.shelf import Shelf
 from chorale_generation.store.trainings import Trainings
+from chorale_generation.store.tunings import Tunings
 
 NAME = "generation"
 CPU_QUEUE, TRAINING_QUEUE = "generation.cpu", "generation.training"
@@ -83,8 +92,24 @@ async def build(settings: Settings) -> AsyncIterator[App]:
         imports = ImportWorks(uploads, registry, objects, scratch)
         datasets = Datasets(database, objects, Bucket.of(settings))
         trainings = Trainings(database, objects)
-        training = TrainingPlanner(models, datasets, settings.train_minutes_max)
-        school = School(datasets, PrepareWorks(reader, hearing, datasets), trainings, training)
+        training = TrainingPlanner(
+            models, datasets, settings.train_minutes_max, settings.replicate_trainer
+        )
+        replicate = await enter(contextlib.aclosing(_replicate(settings)))
+        prepares = PrepareWorks(reader, hearing, datasets)
+        school = School(
+            datasets, prepares, trainings, training, replicate, settings.replicate_tiers
+        )
+        tunes = TuneWorks(
+            training,
+            datasets,
+            trainings,
+            Tunings(database),
+            registry,
+            replicate,
+            _manner(settings),
+            scratch,
+        )
         trains = TrainWorks(
             training, datasets, trainings, registry, objects, files, _pace(settings), scratch
         )
@@ -111,7 +136,7 @@ async def build(settings: Settings) -> AsyncIterator[App]:
                 queue=CPU_QUEUE,
                 timeout_seconds=settings.import_timeout_seconds,
             ),
-        } | _training_works(school, trains, settings)
+        } | _training_works(school, trains, tunes, settings)
         operations = await enter(
             Operations.open(
                 database,
@@ -125,6 +150,7 @@ async def build(settings: Settings) -> AsyncIterator[App]:
                 slots=_slots(settings, count),
             )
         )
+        await enter(_sweeping(tunes))
         servicer = GenerationServicer(
             models,
             planner,
@@ -136,7 +162,7 @@ async def build(settings: Settings) -> AsyncIterator[App]:
             registry,
             cascades,
             school,
-            Rephraser(_access(settings)),
+            Rephraser(_model_access(settings)),
         )
         yield App(
             name=NAME,
@@ -156,11 +182,44 @@ async def build(settings: Settings) -> AsyncIterator[App]:
 def _slots(settings: Settings, process_count: int) -> dict[str, int]:
     """How many operations of each queue run at once; a device is given as many as go together."""
     together = 0 if settings.device == CPU else settings.batch_most
-    return {TRAINING_QUEUE: 1, CPU_QUEUE: process_count + together}
+    return {
+        TRAINING_QUEUE: 1,
+        CPU_QUEUE: process_count + together,
+        PROVIDER_QUEUE: settings.replicate_trainings,
+    }
 
 
-def _access(settings: Settings) -> Access:
-    return Access(settings.openai_url, settings.openai_model, settings.openai_api_key)
+@asynccontextmanager
+async def _sweeping(tunes: TuneWorks) -> AsyncIterator[None]:
+    task = asyncio.create_task(tunes.sweep())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await tunes.close()
+
+
+def _replicate(settings: Settings) -> Replicate:
+    access = Access(
+        settings.replicate_api_token,
+        settings.replicate_url,
+        settings.replicate_hardware,
+        settings.replicate_timeout_seconds,
+        60.0 * settings.replicate_timeout_seconds,
+    )
+    return Replicate(access, Health())
+
+
+def _manner(settings: Settings) -> Manner:
+    return Manner(
+        settings.replicate_poll_seconds,
+        settings.replicate_dataset_input,
+        json.loads(settings.replicate_input),
+    )
+
+
+def _model_access(settings: Settings) -> ModelAccess:
+    return ModelAccess(settings.openai_url, settings.openai_model, settings.openai_api_key)
 
 
 def _pace(settings: Settings) -> Pace:
@@ -172,7 +231,15 @@ def _pace(settings: Settings) -> Pace:
     )
 
 
-def _training_works(school: School, trains: TrainWorks, settings: Settings) -> dict[str, Work]:
+def _training_works(
+    school: School, trains: TrainWorks, tunes: TuneWorks, settings: Settings
+) -> dict[str, Work]:
+    async def train_model(
+        job: Job[training_pb2.TrainModelRequest],
+    ) -> training_pb2.TrainModelResponse:
+        is_there = job.request.details.engine == REPLICATE.name
+        return await (tunes.tune(job) if is_there else trains.train_model(job))
+
     works = (
         Work(
             method=PREPARE,
@@ -196,7 +263,7 @@ def _training_works(school: School, trains: TrainWorks, settings: Settings) -> d
             method=TRAIN_MODEL,
             request=training_pb2.TrainModelRequest,
             response=training_pb2.TrainModelResponse,
-            run=trains.train_model,
+            run=train_model,
             queue=TRAINING_QUEUE,
             device=settings.device,
             attempts_max=_ATTEMPTS,

@@ -11,6 +11,7 @@ AUTO = "auto"
 TWO_TRACKS, PROMPT, VOCALS, EXPLAIN = "two_tracks", "prompt", "vocals", "explain"
 
 NONCOMMERCIAL = "CC-BY-NC-4.0"
+UNSTATED = "LicenseRef-Unstated"  # counts as not free for commerce
 
 CASCADE = "encodec-cascade"
 
@@ -69,7 +70,8 @@ class Engine:
     def noncommercial_licence(self) -> str:
         """The first of its licences that forbids commercial use; empty when all allow it."""
         licences = (self.code_licence, *(weights.licence for weights in self.weights))
-        return next((licence for licence in licences if NONCOMMERCIAL in licence), "")
+        forbidding = (NONCOMMERCIAL, UNSTATED)
+        return next((each for each in licences if any(one in each for one in forbidding)), "")
 
 
 def _musicgen(size: str, parameters: str, is_default: bool = False) -> Engine:
@@ -105,6 +107,22 @@ REPHRASER = Engine(
     devices=("network",),
     is_available=True,
     remedy="set CHORALE_OPENAI_URL and CHORALE_OPENAI_MODEL, and CHORALE_OPENAI_API_KEY for a key",
+)
+
+REPLICATE = Engine(
+    name="replicate",
+    capability=PROMPT,
+    version="1",
+    code_licence=f"Apache-2.0 AND {UNSTATED}",  # its client, and models each under their own
+    description=(
+        "Models that live at Replicate: registered by RegisterModel, trained further there by"
+        " TrainModel."
+    ),
+    devices=("network",),
+    remedy=(
+        "None for prompts: this build only trains and registers there"
+        " (CHORALE_REPLICATE_API_TOKEN; ListProviders tells how it is)."
+    ),
 )
 
 ENGINES = (
@@ -143,6 +161,7 @@ ENGINES = (
     _musicgen("small", "300 million parameters"),
     _musicgen("large", "3.3 billion parameters"),
     _musicgen("melody", "1.5 billion parameters, led by a melody"),
+    REPLICATE,
     Engine(
         name="bark",
         capability=VOCALS,

@@ -33,5 +33,10 @@ class ProviderRefused(Exception):
         super().__init__(provider, status, detail)
         self.provider, self.status, self.detail = provider, status, detail
 
+    @property
+    def is_about_key(self) -> bool:
+        """Whether it may be well with another key."""
+        return self.status in ("401", "403")
+
     def __str__(self) -> str:
-        return f"{self.provider} refused ({self.status}): {self.detail or 'it says no more'}"
+        return f"{self.provider} answered {self.status}: {self.detail or 'it says no more'}"

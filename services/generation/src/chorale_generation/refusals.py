@@ -74,12 +74,14 @@ class StreamOutOfOrder(Exception):
 class WeightsMissing(Exception):
     """The engine has no weights here."""
 
-    def __init__(self, engine: str, model: str, remedy: str) -> None:
-        super().__init__(engine, model, remedy)
+    def __init__(self, engine: str, model: str, remedy: str, provider: str = "") -> None:
+        super().__init__(engine, model, remedy, provider)
         self.engine, self.model, self.remedy = engine, model, remedy
+        self._provider = provider
 
     def __str__(self) -> str:
-        return f"The engine {self.engine} needs {self.model}, which is not registered for you."
+        where = f"lives at {self._provider}" if self._provider else "is not registered for you"
+        return f"The engine {self.engine} needs files of {self.model}, which {where}."
 
 
 class MemoryExhausted(Exception):
@@ -105,3 +107,14 @@ class DatasetTooSmall(Exception):
             f"{self.found} files of at least {self.minimum_seconds:g} s were found;"
             f" {self.needed} are needed."
         )
+
+
+class TierForbids(Exception):
+    """The caller's tier does not include what it asks for."""
+
+    def __init__(self, tier: str, feature: str, tiers: str) -> None:
+        super().__init__(tier, feature, tiers)
+        self.tier, self.feature, self.tiers = tier, feature, tiers
+
+    def __str__(self) -> str:
+        return f"The tier {self.tier} does not include {self.feature}; these do: {self.tiers}."

@@ -1,8 +1,13 @@
 """Every limit, default and unit of this service."""
 
+import json
+import re
 from dataclasses import dataclass
 
 from chorale_runtime.settings import PREFIX, DeviceSettings, SettingsRefused, setting
+
+TRAINER = re.compile(r"[\w.-]+/[\w.-]+:[\w.-]+", re.ASCII)
+"""What Replicate can train with, and what it can run: a version of a model."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +104,54 @@ class Settings(DeviceSettings):
     )
     openai_model: str = setting("", help="The language model to ask there.")
     openai_api_key: str = setting("", secret=True, help="The key for it. Empty: none is sent.")
+    replicate_api_token: str = setting(
+        "",
+        secret=True,
+        help="The key for Replicate, where `TrainModel` may train. Empty: nothing is sent there.",
+    )
+    replicate_url: str = setting(
+        "https://api.replicate.com", help="Where Replicate is served. The key is sent there."
+    )
+    replicate_trainer: str = setting(
+        "",
+        help="What trains there, `owner/name:version`, where a request names no base model."
+        " Empty: requests must.",
+    )
+    replicate_input: str = setting(
+        "{}",
+        help='Inputs of the trainer beside the data, as a JSON object: `{"drop_vocals": false}`.'
+        " Provenance tells them: no secrets.",
+    )
+    replicate_dataset_input: str = setting(
+        "dataset_path", help="Which input of the trainer takes the address of the data."
+    )
+    replicate_tiers: tuple[str, ...] = setting(
+        (), help="Tiers that may train there, for it costs money. Empty: all."
+    )
+    replicate_hardware: str = setting(
+        "gpu-l40s", help="What the private models that are made there for trained versions run on."
+    )
+    replicate_poll_seconds: float = setting(
+        10.0,
+        help="How often a training there is looked at, and one that nobody waits for stopped.",
+        unit="seconds",
+        minimum=0.01,
+        maximum=3600,
+    )
+    replicate_timeout_seconds: float = setting(
+        30.0,
+        help="How long Replicate may take to answer one call; an upload sixty times as long.",
+        unit="seconds",
+        minimum=0.1,
+        maximum=600,
+    )
+    replicate_trainings: int = setting(
+        4,
+        help="Trainings that one replica follows there at once.",
+        unit="operations",
+        minimum=1,
+        maximum=1000,
+    )
     scratch_directory: str = setting(
         "", help="Where files lie until they are stored. Empty: the system's temporary directory."
     )
@@ -115,5 +168,19 @@ class Settings(DeviceSettings):
                 f"{PREFIX}TRAIN_CODEC_ENTRIES is {self.train_codec_entries}; it must be a power of"
                 " two."
             )
+        if not _is_object(self.replicate_input):
+            problems.append(f"{PREFIX}REPLICATE_INPUT must be a JSON object.")
+        if self.replicate_trainer and not TRAINER.fullmatch(self.replicate_trainer):
+            problems.append(
+                f"{PREFIX}REPLICATE_TRAINER is {self.replicate_trainer}; it must be"
+                " owner/name:version."
+            )
         if problems:
             raise SettingsRefused(problems)
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False

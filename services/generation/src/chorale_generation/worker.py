@@ -214,6 +214,51 @@ def gather(sources: list[Source], sample_rate_hz: int, path: str) -> None:
             file.write(sound.astype("<f4").tobytes())
 
 
+@dataclass(frozen=True)
+class Packed:
+    """An archive of a data set."""
+
+    sha256: str
+    size_bytes: int
+
+
+def pack(sources: list[Source], told: list[dict[str, "str | float"]], path: str) -> Packed:
+    """Writes a data set as a zip archive: sound, a line of words for each, and `metadata.json`.
+
+    The same data set is the same bytes.
+    """
+    import hashlib
+    import io
+    import json
+    import wave
+    import zipfile
+
+    import numpy as np
+
+    def add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
+        archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED, compresslevel=1)
+
+    with zipfile.ZipFile(path, "w") as archive:
+        for source, words in zip(sources, told, strict=True):
+            rate_hz = source.sample_rate_hz
+            output = Output(sample_rate_hz=rate_hz, channel_count=1)
+            sound = _read(source, 0.0, source.duration_seconds, output)[:, 0]
+            held = io.BytesIO()
+            with wave.open(held, "wb") as file:
+                file.setnchannels(1)
+                file.setsampwidth(2)
+                file.setframerate(rate_hz)
+                # The sound was kept with 16 bits: nothing is lost.
+                file.writeframes(np.round(sound * 32768.0).astype("<i2").tobytes())
+            name = str(words["file"])
+            add(archive, name, held.getvalue())
+            add(archive, f"{Path(name).stem}.txt", str(words["label"]).encode())
+        add(archive, "metadata.json", json.dumps(told, indent=1, sort_keys=True).encode())
+    with Path(path).open("rb") as made:
+        digest = hashlib.file_digest(made, "sha256").hexdigest()
+    return Packed(digest, Path(path).stat().st_size)
+
+
 def encode_pairs(
     codec: "ModelPath",
     corpus: "Corpus",

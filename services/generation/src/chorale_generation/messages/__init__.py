@@ -39,8 +39,8 @@ def wanted(request: models_pb2.ListModelsRequest) -> Filter:
     return Filter(request.engine, request.capability, request.model, _IS_BASE[request.kind])
 
 
-def model(value: Model) -> models_pb2.Model:
-    """A version of a model."""
+def model(value: Model, remedy: str = "") -> models_pb2.Model:
+    """A version of a model; with a remedy, one that cannot be used until that is done."""
     message = models_pb2.Model(
         name=value.name,
         title=value.title,
@@ -63,7 +63,8 @@ def model(value: Model) -> models_pb2.Model:
         metrics=value.metrics,
         instrument=value.instrument,
         style=value.style,
-        available=True,
+        available=not remedy,
+        remedy=remedy,
     )
     if value.provenance is not None:
         message.provenance.ParseFromString(value.provenance)

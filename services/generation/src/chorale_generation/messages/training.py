@@ -62,6 +62,42 @@ def plan(message: training_pb2.TrainingSettings, seed: int, minutes_max: int) ->
     )
 
 
+def require_tunable(request: training_pb2.TrainModelRequest) -> None:
+    """Raises `SettingUnsupported` for a setting that no trainer at a provider is told."""
+    settings = request.settings
+    given: dict[str, object] = {
+        "codec": request.codec,
+        "stage_count": request.stage_count,
+        "settings.checkpoint_minutes": settings.checkpoint_minutes,
+        "settings.patience_epochs": settings.patience_epochs,
+        "settings.mixed_precision": settings.mixed_precision,
+        "settings.limit_minutes": settings.limit_minutes,
+        "settings.seed": settings.seed if settings.HasField("seed") else "",
+    }
+    for name, value in given.items():
+        if value or (name == "settings.seed" and value != ""):
+            raise SettingUnsupported(name, str(value), "only what is unset, at a provider,")
+
+
+def tuning_input(settings: training_pb2.TrainingSettings) -> dict[str, float]:
+    """What a trainer at a provider is told; what is not asked for is left to it."""
+    given: dict[str, float] = {
+        "epochs": settings.epochs,
+        "batch_size": settings.batch_size,
+        "lr": settings.learning_rate,
+    }
+    return {name: value for name, value in given.items() if value}
+
+
+def tuning_report(told: Mapping[str, str]) -> training_pb2.TrainingReport:
+    """How training at a provider went, by what the model's provenance tells."""
+    return training_pb2.TrainingReport(
+        ended_by=told["ended_by"],
+        resumed_count=int(told["resumed_count"]),
+        warnings=["The provider tells no loss of validation: nobody knows what it has learned."],
+    )
+
+
 def require_bandwidth(request: training_pb2.TrainCodecRequest) -> None:
     """Raises `SettingUnsupported` for a bandwidth that holds no codebook."""
     if 0.0 < request.bandwidth_kbps < 1.5:

@@ -1,5 +1,6 @@
 """The adapter: what GenerationService is asked."""
 
+import asyncio
 from collections.abc import Mapping
 
 from chorale.generation.v1 import (
@@ -24,9 +25,9 @@ from chorale_generation.servicer.answers import done
 from chorale_generation.servicer.cascades import CascadeWorks
 from chorale_generation.servicer.dataset_calls import DatasetCalls
 from chorale_generation.servicer.explain_calls import ExplainCalls
-from chorale_generation.servicer.model_calls import ModelCalls
 from chorale_generation.servicer.mosaics import GENERATE
 from chorale_generation.servicer.planning import Planner
+from chorale_generation.servicer.provider_calls import ProviderCalls
 from chorale_generation.servicer.rephrasing import Rephraser
 from chorale_generation.servicer.stream_calls import StreamCalls
 from chorale_generation.servicer.training_calls import School, TrainingCalls
@@ -64,7 +65,9 @@ ERRORS: ErrorTable = {
     refusals.SettingUnsupported: (StatusCode.INVALID_ARGUMENT, "SETTING_UNSUPPORTED"),
     refusals.OperationNotDone: (StatusCode.FAILED_PRECONDITION, "OPERATION_NOT_DONE"),
     providers.ProviderNotConfigured: (StatusCode.FAILED_PRECONDITION, "PROVIDER_NOT_CONFIGURED"),
+    providers.ProviderRefused: (StatusCode.FAILED_PRECONDITION, "PROVIDER_REFUSED"),
     providers.ProviderUnavailable: (StatusCode.UNAVAILABLE, "PROVIDER_UNAVAILABLE"),
+    refusals.TierForbids: (StatusCode.PERMISSION_DENIED, "TIER_FORBIDS"),
     refusals.OperationUnfit: (StatusCode.INVALID_ARGUMENT, "OPERATION_UNFIT"),
 }
 
@@ -72,9 +75,9 @@ ERRORS: ErrorTable = {
 class GenerationServicer(
     StreamCalls,
     ExplainCalls,
-    ModelCalls,
     DatasetCalls,
     TrainingCalls,
+    ProviderCalls,
     generation_service_pb2_grpc.GenerationServiceServicer,
 ):
     """Answers GenerationService. Holds no music and no state of its own."""
@@ -99,7 +102,8 @@ class GenerationServicer(
         self._uploads, self._registry, self._cascades = uploads, registry, cascades
         self._datasets, self._prepares = school.datasets, school.prepares
         self._trainings, self._training_planner = school.trainings, school.planner
-        self._rephraser = rephraser
+        self._rephraser, self._replicate = rephraser, school.replicate
+        self._tuning_tiers, self._checking = school.tuning_tiers, asyncio.Lock()
 
     async def ListEngines(
         self, request: generation_service_pb2.ListEnginesRequest, _: Context
@@ -152,7 +156,7 @@ class GenerationServicer(
         rows = await self._store.page(owner, wanted, offset, count + 1)
         more = len(rows) > count
         return models_pb2.ListModelsResponse(
-            models=[messages.model(row) for row in rows[:count]],
+            models=[self._told(row) for row in rows[:count]],
             next_page_token=pages.token(offset + count, owner, wanted) if more else "",
         )
 
@@ -161,4 +165,4 @@ class GenerationServicer(
     ) -> models_pb2.GetModelResponse:
         """Reads one version of a model."""
         found = await self._store.find(caller.current().principal, request.name)
-        return models_pb2.GetModelResponse(model=messages.model(found))
+        return models_pb2.GetModelResponse(model=self._told(found))

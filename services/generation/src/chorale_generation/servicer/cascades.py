@@ -13,7 +13,7 @@ from chorale_generation.messages import tracks as messages
 from chorale_generation.refusals import WeightsMissing
 from chorale_generation.servicer import keeping
 from chorale_generation.servicer.cascading import Cascading
-from chorale_generation.servicer.fetching import ModelFiles, weights_of
+from chorale_generation.servicer.fetching import ModelFiles, weights_of, with_files
 from chorale_generation.servicer.planning import Making
 from chorale_generation.servicer.rooms import room
 from chorale_generation.servicer.training_asked import CODEC
@@ -89,6 +89,7 @@ class CascadeWorks:
 
     async def _found(self, name: str, engine: Engine) -> Model:
         try:
-            return await self._models.find(caller.current().principal, name)
+            found = await self._models.find(caller.current().principal, name)
         except ModelNotFound as error:
             raise WeightsMissing(engine.name, name, engine.remedy) from error
+        return with_files(found, engine)

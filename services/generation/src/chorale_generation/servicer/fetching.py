@@ -10,6 +10,8 @@ from chorale.engines.v1 import engine_pb2
 from chorale_runtime.objects import Objects
 
 from chorale_generation.cascade.asked import ModelPath
+from chorale_generation.engines import Engine
+from chorale_generation.refusals import WeightsMissing
 from chorale_generation.store.fetching import download
 from chorale_generation.store.model_uploads import model_key
 from chorale_generation.store.models import Model
@@ -60,6 +62,14 @@ class ModelFiles:
             (self._directory / self._idle.pop(0)).unlink(missing_ok=True)
 
 
+def with_files(model: Model, engine: Engine) -> Model:
+    """The model; raises `WeightsMissing` for one that lives at a provider and has no files."""
+    if not model.files:
+        raise WeightsMissing(engine.name, model.name, engine.remedy, model.provider)
+    return model
+
+
 def weights_of(model: Model) -> engine_pb2.Weights:
-    """A model as provenance tells it; of several files the first."""
-    return engine_pb2.Weights(name=model.name, licence=model.licence, sha256=model.files[0].sha256)
+    """A model as provenance tells it; of several files the first, of none no digest."""
+    digest = model.files[0].sha256 if model.files else ""
+    return engine_pb2.Weights(name=model.name, licence=model.licence, sha256=digest)

@@ -13,12 +13,14 @@ from chorale_generation import messages
 from chorale_generation.engines import ENGINES, EngineUnknown
 from chorale_generation.refusals import StreamOutOfOrder
 from chorale_generation.servicer.importing import IMPORT
+from chorale_generation.servicer.outside.replicate import Replicate
 from chorale_generation.store.model_uploads import (
     ChecksumMismatch,
     ModelUpload,
     ModelUploads,
     UploadGap,
 )
+from chorale_generation.store.models import Model
 from chorale_generation.store.registry import Registry
 
 _PREFIX = "models/"
@@ -32,6 +34,7 @@ class ModelCalls:
     _works: Mapping[str, Work]
     _uploads: ModelUploads
     _registry: Registry
+    _replicate: Replicate
 
     async def StartModelUpload(
         self, request: models_pb2.StartModelUploadRequest, _: Context
@@ -116,7 +119,11 @@ class ModelCalls:
             request.alias,
             request.version,
         )
-        return models_pb2.SetAliasResponse(model=messages.model(found) if found else None)
+        return models_pb2.SetAliasResponse(model=self._told(found) if found else None)
+
+    def _told(self, model: Model) -> models_pb2.Model:
+        """A model, and what to do before one that lives at a provider can be used."""
+        return messages.model(model, self._replicate.remedy if model.provider else "")
 
 
 def _new(

@@ -15,6 +15,7 @@ from typing import IO, Any
 
 from chorale_generation.engines import EXPLAINER, REPHRASER
 from chorale_generation.providers import ProviderNotConfigured, ProviderUnavailable
+from chorale_generation.servicer.outside.health import CircuitOpen, Failed, Health
 
 _ANSWER_MAX_BYTES, _TEXT_MAX_CHARACTERS, _TOKENS_MAX = 1 << 20, 8000, 1000
 _TIMEOUT_SECONDS = 30.0
@@ -45,6 +46,7 @@ class Rephraser:
 
     def __init__(self, access: Access, timeout_seconds: float = _TIMEOUT_SECONDS) -> None:
         self._access, self._timeout_seconds = access, timeout_seconds
+        self.health = Health()
 
     @property
     def is_configured(self) -> bool:
@@ -58,7 +60,13 @@ class Rephraser:
         """
         if not self.is_configured:
             raise ProviderNotConfigured(REPHRASER.name, REPHRASER.remedy, EXPLAINER.name)
-        answer = await asyncio.to_thread(self._asked, text, language)
+        try:
+            async with self.health.asked():
+                answer = await asyncio.to_thread(self._asked, text, language)
+        except CircuitOpen as error:
+            raise _unavailable("circuit_open", error.wait_seconds) from error
+        except Failed as error:
+            raise _unavailable(error.detail) from error
         try:
             said: str = answer["choices"][0]["message"]["content"].strip()
         except (KeyError, IndexError, TypeError, AttributeError) as error:
@@ -87,13 +95,13 @@ class Rephraser:
         except urllib.error.HTTPError as error:
             # What it says may repeat the key; its status is enough to know what to do.
             error.close()
-            raise _unavailable(f"HTTP {error.code}") from error
+            raise Failed(f"HTTP {error.code}") from error
         except (OSError, HTTPException) as error:
             reason = getattr(error, "reason", error)
             is_late = isinstance(reason, TimeoutError)
-            raise _unavailable("timeout" if is_late else "down") from error
+            raise Failed("timeout" if is_late else "down") from error
         except ValueError as error:
-            raise _unavailable("an answer that is no JSON") from error
+            raise Failed("an answer that is no JSON") from error
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
@@ -114,8 +122,8 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 _OPENER = urllib.request.build_opener(_NoRedirects)
 
 
-def _unavailable(state: str) -> ProviderUnavailable:
-    return ProviderUnavailable(REPHRASER.name, state, EXPLAINER.name)
+def _unavailable(state: str, retry_after_seconds: float = 30.0) -> ProviderUnavailable:
+    return ProviderUnavailable(REPHRASER.name, state, EXPLAINER.name, retry_after_seconds)
 
 
 def _numbers(text: str) -> set[str]:

@@ -8,16 +8,25 @@ from chorale.generation.v1 import models_pb2, training_pb2
 from chorale_runtime import caller
 
 from chorale_generation import engines
-from chorale_generation.engines import CASCADE, Engine, EngineNoncommercial, EngineUnknown
+from chorale_generation.engines import (
+    CASCADE,
+    REPLICATE,
+    Engine,
+    EngineNoncommercial,
+    EngineUnknown,
+)
 from chorale_generation.messages import training as messages
+from chorale_generation.providers import ProviderNotConfigured
 from chorale_generation.refusals import DatasetTooSmall, SettingUnsupported, WeightsMissing
-from chorale_generation.store.datasets import Dataset, Datasets
+from chorale_generation.servicer.fetching import with_files
+from chorale_generation.store.datasets import Dataset, Datasets, Item
 from chorale_generation.store.models import PREFIX, Model, ModelNotFound, Store
 from chorale_generation.store.registry import ModelExists
 from chorale_generation.training.asked import Plan
 
 CODEC = "models/encodec-24khz"
 _LEAST_CODEC_SECONDS, _LEAST_PAIR_SECONDS = 2.0, 8.0  # two windows
+_LEAST_TUNING_SECONDS = 5.0
 # Measured on one core: CPU seconds per second of sound and epoch (a codec of 8 filters), per pair
 # of windows of 4 s (encoding), and per pair, epoch and stage.
 _CODEC_SECONDS, _PAIR_SECONDS, _STAGE_SECONDS = 0.35, 1.8, 0.12
@@ -50,12 +59,38 @@ class Asked:
         )
 
 
+@dataclass(frozen=True)
+class Tuned:
+    """A request to train at a provider, likewise."""
+
+    details: models_pb2.ModelDetails
+    settings: training_pb2.TrainingSettings
+    dataset: Dataset
+    trainer: str  # `owner/name:version` there
+    base: Model | None
+
+    @property
+    def learned(self) -> tuple[Item, ...]:
+        """What is sent: what validates here stays here."""
+        return tuple(item for item in self.dataset.items if not item.is_validation)
+
+    @property
+    def estimate(self) -> audio_pb2.Estimate:
+        """What is known of it: how much is sent. How long it takes there nobody tells."""
+        frames = sum(item.frame_count for item in self.learned)
+        return audio_pb2.Estimate(
+            engine=REPLICATE.name, device=REPLICATE.devices[0], output_bytes=2 * frames
+        )
+
+
 class TrainingPlanner:
     """Finds out what a request asks for."""
 
-    def __init__(self, models: Store, datasets: Datasets, minutes_max: int) -> None:
+    def __init__(
+        self, models: Store, datasets: Datasets, minutes_max: int, trainer: str = ""
+    ) -> None:
         self._models, self._datasets = models, datasets
-        self._minutes_max = minutes_max
+        self._minutes_max, self._trainer = minutes_max, trainer
 
     async def codec(self, request: training_pb2.TrainCodecRequest, seed: int = 0) -> Asked:
         """A codec to be trained; raises what is wrong with the request."""
@@ -72,10 +107,11 @@ class TrainingPlanner:
         dataset = await self._dataset(request.dataset, _LEAST_PAIR_SECONDS)
         codec_name = request.codec or CODEC
         try:
-            codec = await self._models.find(_owner(), codec_name)
+            codec = with_files(await self._models.find(_owner(), codec_name), engine)
         except ModelNotFound as error:
             raise WeightsMissing(engine.name, codec_name, engine.remedy) from error
         base = await self._models.find(_owner(), request.base_model) if request.base_model else None
+        base = with_files(base, engine) if base else None
         if base is not None and request.stage_count:
             raise SettingUnsupported("stage_count", str(request.stage_count), "0, with base_model,")
         plan = messages.plan(request.settings, seed, self._minutes_max)
@@ -89,6 +125,25 @@ class TrainingPlanner:
             base,
             request.stage_count or 1,
         )
+
+    async def tuning(self, request: training_pb2.TrainModelRequest) -> Tuned:
+        """A model to be trained at a provider; raises what is wrong with the request."""
+        await self._require_new(request.details)
+        base = await self._models.find(_owner(), request.base_model) if request.base_model else None
+        if base is not None and base.provider != REPLICATE.name:
+            known = f"a model that lives at {REPLICATE.name}"
+            raise SettingUnsupported("base_model", base.name, known)
+        messages.require_tunable(request)
+        is_free = base is not None and base.commercial_use
+        if request.commercial_only and not is_free:
+            licence = base.licence if base else ""
+            raise EngineNoncommercial(REPLICATE.name, licence or "a licence that is not stated")
+        dataset = await self._dataset(request.dataset, _LEAST_TUNING_SECONDS)
+        trainer = base.provider_id if base else self._trainer
+        if not trainer:
+            remedy = "name a base_model that lives there, or set CHORALE_REPLICATE_TRAINER"
+            raise ProviderNotConfigured(REPLICATE.name, remedy, CASCADE)
+        return Tuned(request.details, request.settings, dataset, trainer, base)
 
     async def trained(self, details: models_pb2.ModelDetails, operation: str) -> Model | None:
         """What an attempt at the operation registered before it was lost, if one came so far."""
@@ -116,7 +171,7 @@ class TrainingPlanner:
 
 def _engine(name: str, commercial_only: bool) -> Engine:
     if name != CASCADE:
-        raise EngineUnknown(name, "training", CASCADE)
+        raise EngineUnknown(name, "training", f"{CASCADE},{REPLICATE.name}")
     engine = next(each for each in engines.ENGINES if each.name == name)
     if commercial_only:
         raise EngineNoncommercial(engine.name, engine.noncommercial_licence)

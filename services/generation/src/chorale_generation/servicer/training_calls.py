@@ -2,17 +2,21 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from chorale.generation.v1 import training_pb2
+from chorale_runtime import caller
 from chorale_runtime.calls import Context
 from chorale_runtime.operations import Operations, Work
 from google.longrunning import operations_pb2
 
+from chorale_generation.engines import CASCADE, REPLICATE
 from chorale_generation.messages import training as messages
-from chorale_generation.refusals import OperationUnfit
+from chorale_generation.providers import ProviderNotConfigured
+from chorale_generation.refusals import OperationUnfit, TierForbids
 from chorale_generation.servicer.answers import done
+from chorale_generation.servicer.outside.replicate import Replicate
 from chorale_generation.servicer.preparing import PrepareWorks
 from chorale_generation.servicer.stream_calls import HEARTBEAT_SECONDS
 from chorale_generation.servicer.training_asked import TrainingPlanner
@@ -20,6 +24,7 @@ from chorale_generation.servicer.trainings import TRAIN_CODEC, TRAIN_MODEL
 from chorale_generation.store.datasets import Datasets
 from chorale_generation.store.trainings import Trainings
 
+PROVIDER_QUEUE = "generation.provider"  # what waits there is busy nowhere here
 _LOOK_SECONDS = 0.3
 
 
@@ -31,6 +36,8 @@ class School:
     prepares: PrepareWorks
     trainings: Trainings
     planner: TrainingPlanner
+    replicate: Replicate
+    tuning_tiers: Sequence[str] = ()
 
 
 class TrainingCalls:
@@ -40,16 +47,38 @@ class TrainingCalls:
     _works: Mapping[str, Work]
     _trainings: Trainings
     _training_planner: TrainingPlanner
+    _replicate: Replicate
+    _tuning_tiers: Sequence[str]
 
     async def TrainModel(
         self, request: training_pb2.TrainModelRequest, _: Context
     ) -> operations_pb2.Operation:
         """Starts training a cascade, once all that can be known to be wrong is right."""
+        if request.details.engine == REPLICATE.name:
+            return await self._tuning(request)
         asked = await self._training_planner.cascade(request)
         if request.validate_only:
             return done(training_pb2.TrainModelResponse(estimate=asked.estimate))
         return await self._operations.start(
             self._works[TRAIN_MODEL], request, request_id=request.request_id
+        )
+
+    async def _tuning(self, request: training_pb2.TrainModelRequest) -> operations_pb2.Operation:
+        """Starts training at a provider, once it has said that it knows the key."""
+        if remedy := self._replicate.remedy:
+            raise ProviderNotConfigured(REPLICATE.name, remedy, CASCADE)
+        tier = caller.current().tier
+        if self._tuning_tiers and tier not in self._tuning_tiers:
+            raise TierForbids(tier, "training_at_a_provider", ",".join(self._tuning_tiers))
+        asked = await self._training_planner.tuning(request)
+        await self._replicate.account()
+        if request.validate_only:
+            return done(training_pb2.TrainModelResponse(estimate=asked.estimate))
+        return await self._operations.start(
+            self._works[TRAIN_MODEL],
+            request,
+            request_id=request.request_id,
+            queue=PROVIDER_QUEUE,
         )
 
     async def TrainCodec(

@@ -52,6 +52,8 @@ class Entry:
     dataset: str = ""
     parent: str = ""
     metrics: dict[str, float] | None = None
+    provider: str = ""
+    provider_id: str = ""
 
 
 class Registry:
@@ -70,7 +72,8 @@ class Registry:
                 raise ModelExists(name)
             values = _values(owner, entry, version)
             await connection.execute(_INSERT, values)
-            query = """SELECT files = %(files)s::jsonb AND engine = %(engine)s AS same FROM model
+            query = """SELECT files = %(files)s::jsonb AND engine = %(engine)s
+                AND provider = %(provider)s AND provider_id = %(provider_id)s AS same FROM model
                 WHERE owner = %(owner)s AND model = %(model)s AND version = %(version)s"""
             row = await (await connection.execute(query, values)).fetchone()
             if row is None or not row["same"]:
@@ -122,9 +125,10 @@ async def _lock(connection: Connection, owner: str, model: str) -> None:
 
 
 async def _same_or_next(connection: Connection, owner: str, entry: Entry) -> str:
-    """The version that holds these files already, or else the number after the last."""
-    query = """SELECT version FROM model WHERE owner = %s AND model = %s AND files = %s::jsonb"""
-    values: tuple[Any, ...] = owner, entry.model, _files(entry)
+    """The version that is this already, or else the number after the last."""
+    query = """SELECT version FROM model WHERE owner = %s AND model = %s AND files = %s::jsonb
+        AND provider = %s AND provider_id = %s"""
+    values: tuple[Any, ...] = owner, entry.model, _files(entry), entry.provider, entry.provider_id
     row = await (await connection.execute(query, values)).fetchone()
     if row is not None:
         return str(row["version"])
@@ -170,7 +174,9 @@ def _values(owner: str, entry: Entry, version: str) -> dict[str, Any]:
 
 _INSERT = """INSERT INTO model (owner, model, version, title, description, engine, capability,
     files, licence, commercial_use, instrument, style, provenance, trained_by, dataset, parent,
-    metrics) VALUES (%(owner)s, %(model)s, %(version)s, %(title)s, %(description)s, %(engine)s,
-    %(capability)s, %(files)s::jsonb, %(licence)s, %(commercial_use)s, %(instrument)s, %(style)s,
-    %(provenance)s, %(trained_by)s, %(dataset)s, %(parent)s, %(metrics)s::jsonb)
+    metrics, provider, provider_id) VALUES (%(owner)s, %(model)s, %(version)s, %(title)s,
+    %(description)s, %(engine)s, %(capability)s, %(files)s::jsonb, %(licence)s,
+    %(commercial_use)s, %(instrument)s, %(style)s,
+    %(provenance)s, %(trained_by)s, %(dataset)s, %(parent)s, %(metrics)s::jsonb,
+    %(provider)s, %(provider_id)s)
     ON CONFLICT DO NOTHING"""

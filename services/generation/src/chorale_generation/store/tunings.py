@@ -34,6 +34,13 @@ class Tunings:
             row = await (await connection.execute(query, (_identity(operation),))).fetchone()
         return None if row is None else _tuning(row)
 
+    async def find(self, operation: str) -> Tuning | None:
+        """The same, counting nothing."""
+        query = "SELECT * FROM tuning WHERE operation = %s"
+        async with self._database.connection() as connection:
+            row = await (await connection.execute(query, (_identity(operation),))).fetchone()
+        return None if row is None else _tuning(row)
+
     async def keep(self, tuning: Tuning) -> None:
         """Keeps what was uploaded, before anything is begun with it."""
         query = """INSERT INTO tuning (operation, provider, file_id, file_url, sha256, size_bytes)
@@ -49,11 +56,12 @@ class Tunings:
         async with self._database.connection() as connection:
             await connection.execute(query, values)
 
-    async def begun(self, operation: str, training_id: str) -> None:
-        """Keeps the identity that the provider gave to the training."""
+    async def begun(self, operation: str, training_id: str) -> bool:
+        """Keeps the identity that the provider gave to the training; False if it was let go of."""
         query = "UPDATE tuning SET training_id = %s WHERE operation = %s"
         async with self._database.connection() as connection:
-            await connection.execute(query, (training_id, _identity(operation)))
+            cursor = await connection.execute(query, (training_id, _identity(operation)))
+        return cursor.rowcount > 0
 
     async def drop(self, operation: str) -> None:
         """Lets go of one that is over."""

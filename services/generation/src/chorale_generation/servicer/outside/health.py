@@ -9,8 +9,8 @@ import enum
 import statistics
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -46,6 +46,13 @@ class CircuitOpen(Exception):
         self.wait_seconds = wait_seconds
 
 
+@dataclass
+class Remark:
+    """What is wrong although it answers, such as a key that it refuses."""
+
+    text: str = ""
+
+
 @dataclass(frozen=True)
 class _Asked:
     """How one call went."""
@@ -73,29 +80,38 @@ class Health:
         self.state_time: datetime | None = None
 
     @asynccontextmanager
-    async def asked(self) -> AsyncIterator[None]:
+    async def asked(self) -> AsyncIterator[Remark]:
         """Around one call: raises `CircuitOpen`; a `Failed` out of it counts as a failure."""
         wait = self.wait_seconds
         if wait > 0.0:
             raise CircuitOpen(wait)
         is_trial = self.failure_count >= self._failures_max
         self._is_trying = self._is_trying or is_trial
-        begun = self._clock()
+        begun, remark = self._clock(), Remark()
         try:
-            yield
+            yield remark
         except Failed as error:
             self._note(begun, False, error.detail)
             raise
         except asyncio.CancelledError:
             raise  # it says nothing of the provider
-        except Exception as error:
-            self._note(begun, True, str(error))  # it answers, though it refuses
+        except Exception:
+            self._note(begun, True, remark.text)  # it answers, though it refuses
             raise
         else:
-            self._note(begun, True, "")
+            self._note(begun, True, remark.text)
         finally:
             if is_trial:
                 self._is_trying = False
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Around a call's wait for it to come back."""
+        self.waiting_count += 1
+        try:
+            yield
+        finally:
+            self.waiting_count -= 1
 
     @property
     def wait_seconds(self) -> float:
