@@ -467,7 +467,8 @@ def main() -> None:
     else:
         names: list[str] = []
         if options.what == "opinion":
-            heard = [with_opinion(one, options.folder) for one in heard]
+            heard = [with_opinion(one, options.folder) for one in heard
+                     if (options.folder / f"{one.name}.flac").exists()]  # fmt: skip
         found = [ways_of(one, names) for one in heard]
         known = [one for one in found if one is not None]
         if options.what == "choice":

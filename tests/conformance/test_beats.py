@@ -1,6 +1,6 @@
 """Beats against music with human annotations: mir_eval's measures, and floors that only rise.
 
-On the material as of this version: F .82, tempo Acc1 .64, Acc2 .86. For
+On the material as of this version: F .83, tempo Acc1 .71, Acc2 .89. For
 comparison on the same pieces: librosa F .61, CMLt .44, AMLt .67, Acc1 .46, Acc2 .71; madmom F .77.
 """
 
@@ -18,7 +18,7 @@ from material import Piece, pieces
 
 pytestmark = pytest.mark.xdist_group("beats")  # what is heard is heard once
 
-FLOORS = {"F": 0.80, "CMLt": 0.66, "AMLt": 0.74, "Acc1": 0.63, "Acc2": 0.85}
+FLOORS = {"F": 0.80, "CMLt": 0.66, "AMLt": 0.74, "Acc1": 0.68, "Acc2": 0.87}
 
 # Confidence must mean something: of the pieces whose tempo it calls surer than even, the beats are
 # right (at some metrical level) far more often than of the others.
