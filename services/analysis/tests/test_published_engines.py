@@ -16,7 +16,7 @@ from chorale_analysis.weights import BEAT_TRANSFORMER, BTC_MAJMIN, BTC_PL, BTC_S
 from operation_calls import ended
 from standing_ingest import Ingest
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("published")]
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ from test_registry import reason
 from test_training_service import preparing, tune
 from test_two_tracks import WAIT_SECONDS, asking, ended, info
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("tuning")]
 
 TRAINER = "someone/tuner:abc"
 
