@@ -82,6 +82,7 @@ def test_auto_is_ours_where_no_network_helps() -> None:
         assert engines.choose(capability, engines.AUTO) == engines.choose(capability, "")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not HAS_MADMOM, reason="NOT MEASURED: madmom is not installed")
 def test_both_hear_the_same_sound() -> None:
     """Ours and madmom's network, each at its own rate, find one rhythm."""

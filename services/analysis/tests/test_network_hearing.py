@@ -57,6 +57,7 @@ def test_constant_q_does_not_know_blocks(monkeypatch: pytest.MonkeyPatch) -> Non
     assert np.allclose(magnitudes(sound, BTC_PITCHES, 2048), whole, atol=2e-3)
 
 
+@pytest.mark.slow
 def test_transforms_are_those_of_librosa() -> None:
     """Within 2 % of the loudest: constant-Q, hybrid with its tuning, mel bands."""
     constantq = pytest.importorskip("librosa.core.constantq", reason="NOT MEASURED: no librosa")

@@ -114,6 +114,7 @@ def test_spectra_are_those_it_was_trained_on() -> None:
     assert heard[23:27, 136:].max() > 0.5 > heard[30:47, 136:].max()
 
 
+@pytest.mark.slow
 def test_what_they_hear_in_a_song(testdata: Path) -> None:
     """Beats at the song's tempo, with bars; and the key of a cadence."""
     song = signals.song(120, "D", "major", 12.0)[::2, 0].copy()

@@ -130,6 +130,7 @@ def _of_beat_transformer(network: Any) -> torch.Tensor:
     return functional.binary_cross_entropy_with_logits(beats, truth) + tempo
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "loss_of"),
     [

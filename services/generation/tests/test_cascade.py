@@ -153,6 +153,7 @@ def test_the_ladder_goes_from_the_widest_to_the_cpu() -> None:
     assert said == ["batch 2 -> 1", *shorter, *half, "cuda -> cpu", *shorter, *half]
 
 
+@pytest.mark.slow
 def test_memory_that_is_short_is_said(weights: tuple[Weights, Weights], tmp_path: Path) -> None:
     """A process whose memory the kernel caps makes all frames in shorter windows, and says so."""
     for name, table in zip(("codec", "cascade"), weights, strict=True):

@@ -91,6 +91,7 @@ def test_a_codec_is_the_same_in_one_lap_and_in_many(corpus: Corpus, tmp_path: Pa
     assert done.metrics["codebook_usage"] > 0.0
 
 
+@pytest.mark.slow
 def test_training_that_is_killed_ends_with_the_same_model(
     pairs: CascadeTeaching, tmp_path: Path
 ) -> None:
