@@ -244,21 +244,11 @@ def counts_of(of: list[Piece]) -> Floats:
 def softmax(of: list[Ways], spread: Floats, prior: Floats) -> Floats:
     """Weights near earlier ones that give the best ways the greatest chance, by Adam's method."""
     rows = np.vstack([one.features for one in of]) / spread
-    counts = [len(one.ways) for one in of]
-    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    piece = np.repeat(np.arange(len(of)), counts)
-    worth = counts_of([one.piece for one in of])
-    worth = (worth / worth.sum())[piece]
-    wanted = np.concatenate([_chances(SHARPNESS * one.rewards) for one in of])
-    found, slow, fast = prior * spread, np.zeros(rows.shape[1]), np.zeros(rows.shape[1])
-    for step in range(1, 401):
-        scores = rows @ found
-        raised = np.exp(scores - np.maximum.reduceat(scores, starts)[piece])
-        chance = raised / np.add.reduceat(raised, starts)[piece]
-        slope = CHOICE_STRENGTH * (found - prior * spread) + rows.T @ (worth * (chance - wanted))
-        slow, fast = 0.9 * slow + 0.1 * slope, 0.99 * fast + 0.01 * slope**2
-        pace = slow / (1 - 0.9**step) / (np.sqrt(fast / (1 - 0.99**step)) + 1e-8)
-        found -= 0.05 * pace
+    lesson, found = Lesson(of), prior * spread
+    step = Adam(found, memory=0.99, pace=0.05)
+    for _ in range(400):
+        held = CHOICE_STRENGTH * (found - prior * spread)
+        found = step.taken(held + rows.T @ lesson.gap(rows @ found))
     return found / spread
 
 
@@ -268,12 +258,7 @@ def tasting(of: list[Ways], names: list[str], weights: Floats) -> Taste:
     places = [names.index(name) for name in told]
     rows = np.vstack([one.features for one in of])
     base, rows = rows @ weights, rows[:, places]
-    counts = [len(one.ways) for one in of]
-    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    piece = np.repeat(np.arange(len(of)), counts)
-    worth = counts_of([one.piece for one in of])
-    worth = (worth / worth.sum())[piece]
-    wanted = np.concatenate([_chances(SHARPNESS * one.rewards) for one in of])
+    lesson = Lesson(of)
     found = Taste(
         told,
         rows.mean(axis=0),
@@ -287,14 +272,12 @@ def tasting(of: list[Ways], names: list[str], weights: Floats) -> Taste:
         reach = 1.0 / np.sqrt(len(told))
         hidden = chance.uniform(-reach, reach, (len(told) + 1, UNITS))
         out = chance.uniform(-0.1, 0.1, UNITS) / np.sqrt(UNITS)
-        steps = [Adam(hidden), Adam(out)]
+        steps = [Adam(table, memory=0.999, pace=PACE, decay=DECAY) for table in (hidden, out)]
         for _ in range(LAPS):
             noisy = seen + NOISE * chance.standard_normal(seen.shape)
             noisy[:, -1] = 1.0
             units = np.tanh(noisy @ hidden)
-            scores = base + units @ out
-            raised = np.exp(scores - np.maximum.reduceat(scores, starts)[piece])
-            gap = worth * (raised / np.add.reduceat(raised, starts)[piece] - wanted)
+            gap = lesson.gap(base + units @ out)
             back = (gap[:, None] * out) * (1.0 - units**2)
             slopes = noisy.T @ back, units.T @ gap
             hidden, out = (step.taken(slope) for step, slope in zip(steps, slopes, strict=True))
@@ -302,21 +285,41 @@ def tasting(of: list[Ways], names: list[str], weights: Floats) -> Taste:
     return found
 
 
-class Adam:
-    """Steps of one table of weights, which decay beside."""
+class Lesson:
+    """What every way to hear every piece should have of the chances of its piece."""
 
-    def __init__(self, weights: Floats) -> None:
-        self._weights = weights
+    def __init__(self, of: list[Ways]) -> None:
+        counts = [len(one.ways) for one in of]
+        self._starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
+        self._piece = np.repeat(np.arange(len(of)), counts)
+        worth = counts_of([one.piece for one in of])
+        self._worth = (worth / worth.sum())[self._piece]
+        self._wanted = np.concatenate([_chances(SHARPNESS * one.rewards) for one in of])
+
+    def gap(self, scores: Floats) -> Floats:
+        """How much too likely each is by these scores, by what its piece counts."""
+        raised = np.exp(scores - np.maximum.reduceat(scores, self._starts)[self._piece])
+        chance = raised / np.add.reduceat(raised, self._starts)[self._piece]
+        gap: Floats = self._worth * (chance - self._wanted)
+        return gap
+
+
+class Adam:
+    """Steps of one table of weights, which may decay beside."""
+
+    def __init__(self, weights: Floats, memory: float, pace: float, decay: float = 0.0) -> None:
+        self._weights, self._memory = weights, memory
+        self._pace, self._kept = pace, 1.0 - pace * decay
         self._slow, self._fast, self._count = np.zeros_like(weights), np.zeros_like(weights), 0
 
     def taken(self, slope: Floats) -> Floats:
         """The weights after one more step."""
         self._count += 1
         self._slow = 0.9 * self._slow + 0.1 * slope
-        self._fast = 0.999 * self._fast + 0.001 * slope**2
+        self._fast = self._memory * self._fast + (1.0 - self._memory) * slope**2
         slow = self._slow / (1.0 - 0.9**self._count)
-        fast = self._fast / (1.0 - 0.999**self._count)
-        self._weights = (1.0 - PACE * DECAY) * self._weights - PACE * slow / (np.sqrt(fast) + 1e-8)
+        fast = self._fast / (1.0 - self._memory**self._count)
+        self._weights = self._kept * self._weights - self._pace * slow / (np.sqrt(fast) + 1e-8)
         return self._weights
 
 

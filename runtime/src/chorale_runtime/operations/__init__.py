@@ -12,6 +12,7 @@ async def master(job: Job[MasterRequest]) -> MasterResponse:
     result = await job.run(music.master, signal)
 """
 
+from chorale_runtime.operations.done import done
 from chorale_runtime.operations.errors import (
     ERRORS,
     OperationAbandoned,
@@ -35,4 +36,5 @@ __all__ = [
     "Queues",
     "RequestIdReused",
     "Work",
+    "done",
 ]

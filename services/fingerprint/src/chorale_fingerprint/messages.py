@@ -8,8 +8,6 @@ from chorale.audio.v1 import audio_pb2
 from chorale.engines.v1 import engine_pb2
 from chorale.fingerprint.v1 import catalogue_pb2, recordings_pb2
 from chorale_audio.source import Source, Span
-from google.longrunning import operations_pb2
-from google.protobuf.message import Message
 
 from chorale_fingerprint.codes import compressed
 from chorale_fingerprint.engines import AUTO, Engine
@@ -114,13 +112,6 @@ def estimate_report(used: Engine, recording_count: int) -> audio_pb2.Estimate:
     """What comparing so many recordings would take."""
     seconds = _SECONDS_AT_LEAST + recording_count * _SECONDS_PER_RECORDING
     return audio_pb2.Estimate(engine=used.name, device="cpu", seconds=seconds)
-
-
-def done(response: Message) -> operations_pb2.Operation:
-    """An operation that is over before it began, of which nothing is kept."""
-    operation = operations_pb2.Operation(done=True)
-    operation.response.Pack(response)
-    return operation
 
 
 def enrolled(value: Enrolled, reader: str) -> recordings_pb2.Recording:

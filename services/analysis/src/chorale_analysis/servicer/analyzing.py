@@ -1,18 +1,18 @@
 """Analyze: everything asked for as one operation, heard once; and its time line as files."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 from chorale.analysis.v1 import timeline_pb2
+from chorale.engines.v1 import engine_pb2
 from chorale_runtime.calls import Context
-from chorale_runtime.operations import Job, Operations, Work
+from chorale_runtime.operations import Job, Operations, Work, done
 from google.api import httpbody_pb2
 from google.longrunning import operations_pb2
 from google.protobuf import json_format
 
 from chorale_analysis import engines, exporting, messages, midi, musicxml
 from chorale_analysis.messages.timeline import sheet, timeline
-from chorale_analysis.servicer.done import done
 from chorale_analysis.servicer.kinds import KINDS, SERVICE
 from chorale_analysis.servicer.listening import Asked, Listening
 from chorale_analysis.sheet import OperationNotDone, OperationUnfit, Sheet
@@ -73,12 +73,8 @@ class AnalyzeCalls:
         """Streams a time line as a file."""
         answer = await self._analyzed(request.operation)
         content_type, data = written(request, answer.timeline)
-        body = httpbody_pb2.HttpBody(content_type=content_type)
-        body.extensions.add().Pack(answer.provenance)
-        for start in range(0, max(1, len(data)), _CHUNK_BYTES):
-            body.data = data[start : start + _CHUNK_BYTES]
-            yield body
-            body = httpbody_pb2.HttpBody()
+        for part in parts(content_type, data, answer.provenance):
+            yield part
 
     async def _analyzed(self, operation: str) -> timeline_pb2.AnalyzeResponse:
         """What a finished `Analyze` found."""
@@ -91,6 +87,18 @@ class AnalyzeCalls:
         if not record.operation().response.Unpack(answer):
             raise OperationUnfit(operation, record.method, "Analyze that succeeded")
         return answer
+
+
+def parts(
+    content_type: str, data: bytes, made_by: engine_pb2.Provenance
+) -> Iterator[httpbody_pb2.HttpBody]:
+    """A file in messages; the first says what it is and what made it."""
+    body = httpbody_pb2.HttpBody(content_type=content_type)
+    body.extensions.add().Pack(made_by)
+    for start in range(0, max(1, len(data)), _CHUNK_BYTES):
+        body.data = data[start : start + _CHUNK_BYTES]
+        yield body
+        body = httpbody_pb2.HttpBody()
 
 
 def work(listening: Listening, queue: str, timeout_seconds: float) -> Work:

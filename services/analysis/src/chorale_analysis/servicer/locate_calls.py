@@ -13,11 +13,10 @@ from chorale.ingest.v1 import ingest_service_pb2_grpc
 from chorale_audio.answers import raise_typed
 from chorale_audio.source import Source
 from chorale_runtime.calls import Context
-from chorale_runtime.operations import Job, Operations, Work
+from chorale_runtime.operations import Job, Operations, Work, done
 from google.longrunning import operations_pb2
 
 from chorale_analysis import engines, messages, worker
-from chorale_analysis.servicer.done import done
 from chorale_analysis.servicer.kinds import KINDS, SERVICE
 from chorale_analysis.servicer.listening import Asked, Listening
 

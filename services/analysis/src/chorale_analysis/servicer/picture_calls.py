@@ -13,11 +13,10 @@ from chorale_analysis import engines, messages
 from chorale_analysis.messages.timeline import section_label, timeline
 from chorale_analysis.pictures import order, rendering
 from chorale_analysis.pictures.order import Order, Score, Stripe
-from chorale_analysis.servicer.analyzing import AnalyzeCalls
+from chorale_analysis.servicer.analyzing import AnalyzeCalls, parts
 from chorale_analysis.servicer.kinds import KINDS
 from chorale_analysis.servicer.listening import Asked
 
-_CHUNK_BYTES = 256 * 1024
 _FORMATS = timeline_pb2.PictureFormat
 _NEEDS = {
     order.TEMPO: ("beats",),
@@ -44,13 +43,11 @@ class PictureCalls(AnalyzeCalls):
             data = await self._processes.run(rendering.of_findings, wanted, score(line))
         seconds = time.monotonic() - started
         content_type = "image/svg+xml" if wanted.is_svg else "image/png"
-        body = httpbody_pb2.HttpBody(content_type=content_type)
         told = {"kind": wanted.kind, "width": f"{wanted.width}", "height": f"{wanted.height}"}
-        body.extensions.add().Pack(messages.provenance("", engines.PAINTER, told, seconds))
-        for start in range(0, max(1, len(data)), _CHUNK_BYTES):
-            body.data = data[start : start + _CHUNK_BYTES]
-            yield body
-            body = httpbody_pb2.HttpBody()
+        for part in parts(
+            content_type, data, messages.provenance("", engines.PAINTER, told, seconds)
+        ):
+            yield part
 
     async def _found(
         self, request: timeline_pb2.RenderPictureRequest, source: Source, kind: str

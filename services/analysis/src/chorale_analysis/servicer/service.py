@@ -14,7 +14,7 @@ from chorale.analysis.v1 import (
     structure_pb2,
 )
 from chorale_runtime.calls import Context
-from chorale_runtime.operations import Job, Operations, Work
+from chorale_runtime.operations import Job, Operations, Work, done
 from chorale_runtime.pages import page
 from chorale_runtime.processes import Processes
 from google.longrunning import operations_pb2
@@ -23,7 +23,6 @@ from google.protobuf.message import Message
 from chorale_analysis import engines, messages
 from chorale_analysis.servicer import analyzing, locate_calls, testing
 from chorale_analysis.servicer.analyzing import ANALYZE
-from chorale_analysis.servicer.done import done
 from chorale_analysis.servicer.editing import edit
 from chorale_analysis.servicer.kinds import KINDS, Kind
 from chorale_analysis.servicer.listening import Listening

@@ -5,13 +5,12 @@ from collections.abc import Mapping
 
 from chorale.analysis.v1 import engines_pb2
 from chorale_runtime.calls import Context
-from chorale_runtime.operations import Job, Operations, Work
+from chorale_runtime.operations import Job, Operations, Work, done
 from google.longrunning import operations_pb2
 
 from chorale_analysis import engines, messages, worker
 from chorale_analysis.engine_trials import TRIALS, Outcome, Trial
 from chorale_analysis.engines import Engine
-from chorale_analysis.servicer.done import done
 from chorale_analysis.servicer.kinds import SERVICE
 from chorale_analysis.servicer.listening import Listening
 

@@ -15,7 +15,7 @@ from chorale_audio.reader import AudioReader
 from chorale_runtime import caller, pages
 from chorale_runtime.calls import Context
 from chorale_runtime.errors import ErrorTable
-from chorale_runtime.operations import Operations, Work
+from chorale_runtime.operations import Operations, Work, done
 from chorale_runtime.positions import Positions
 from chorale_runtime.refusals import CallForbidden
 from google.longrunning import operations_pb2
@@ -181,7 +181,7 @@ class FingerprintServicer(PatternsServicer):
             owned = await self._songs.owned(caller.current().principal, list(request.audio))
             estimate = messages.estimate_report(engine, len(owned))
             response = catalogue_pb2.ReportDuplicatesResponse(estimate=estimate)
-            return messages.done(response)
+            return done(response)
         return await self._operations.start(
             self._works[REPORT_DUPLICATES], request, request_id=request.request_id
         )
@@ -195,7 +195,7 @@ class FingerprintServicer(PatternsServicer):
         engine = self._able(engines.SIMILAR, request.engine)
         layout = layout_of(request.layout)
         if request.validate_only:
-            return messages.done(await self._renewals.estimate(layout, engine))
+            return done(await self._renewals.estimate(layout, engine))
         return await self._operations.start(
             self._works[REINDEX_PATTERNS], request, request_id=request.request_id
         )
@@ -284,7 +284,7 @@ class FingerprintServicer(PatternsServicer):
         codes_needed = 1 if capability == engines.CHROMAPRINT else MINIMUM_CODES
         require_length(source.frame_count, source.sample_rate_hz, codes_needed)
         if request.validate_only:
-            return messages.done(response(estimate=messages.estimate(engine, source)))
+            return done(response(estimate=messages.estimate(engine, source)))
         return await self._operations.start(
             self._works[method], request, request_id=request.request_id, audio=[request.audio]
         )

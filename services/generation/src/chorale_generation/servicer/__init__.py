@@ -15,13 +15,12 @@ from chorale_runtime import caller, pages
 from chorale_runtime.calls import Context
 from chorale_runtime.errors import ErrorTable
 from chorale_runtime.operations import ERRORS as OPERATION_ERRORS
-from chorale_runtime.operations import Operations, Work
+from chorale_runtime.operations import Operations, Work, done
 from google.longrunning import operations_pb2
 from grpc import StatusCode
 
 from chorale_generation import checkpoints, engines, messages, providers, refusals
 from chorale_generation.engines import EngineNoncommercial, EngineUnknown
-from chorale_generation.servicer.answers import done
 from chorale_generation.servicer.cascades import CascadeWorks
 from chorale_generation.servicer.dataset_calls import DatasetCalls
 from chorale_generation.servicer.explain_calls import ExplainCalls

@@ -5,11 +5,10 @@ from collections.abc import Mapping
 from chorale.generation.v1 import datasets_pb2
 from chorale_runtime import caller, pages
 from chorale_runtime.calls import Context
-from chorale_runtime.operations import Operations, Work
+from chorale_runtime.operations import Operations, Work, done
 from google.longrunning import operations_pb2
 
 from chorale_generation.messages import training as messages
-from chorale_generation.servicer.answers import done
 from chorale_generation.servicer.preparing import PREPARE, PrepareWorks
 from chorale_generation.store.datasets import Datasets
 

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from chorale.generation.v1 import training_pb2
 from chorale_runtime import caller
 from chorale_runtime.calls import Context
-from chorale_runtime.operations import Operations, Work
+from chorale_runtime.operations import Operations, Work, done
 from google.longrunning import operations_pb2
 
 from chorale_generation.engines import CASCADE, REPLICATE
 from chorale_generation.messages import training as messages
 from chorale_generation.providers import ProviderNotConfigured
 from chorale_generation.refusals import OperationUnfit, TierForbids
-from chorale_generation.servicer.answers import done
 from chorale_generation.servicer.outside.replicate import Replicate
 from chorale_generation.servicer.preparing import PrepareWorks
 from chorale_generation.servicer.stream_calls import HEARTBEAT_SECONDS

@@ -16,7 +16,7 @@ from chorale_runtime.answers import Answers
 from chorale_runtime.calls import Context
 from chorale_runtime.errors import ErrorTable
 from chorale_runtime.operations import ERRORS as OPERATION_ERRORS
-from chorale_runtime.operations import Job, Operations, Work
+from chorale_runtime.operations import Job, Operations, Work, done
 from chorale_runtime.pages import page
 from chorale_runtime.positions import Positions
 from google.longrunning import operations_pb2
@@ -26,7 +26,7 @@ from chorale_mastering import engines, messages, refusals, tone, worker
 from chorale_mastering.engines import Engine
 from chorale_mastering.loudness import NotFinite, TooShort, require_window
 from chorale_mastering.messages.matching import SettingUnsupported
-from chorale_mastering.servicer.master_calls import MasterCalls, done
+from chorale_mastering.servicer.master_calls import MasterCalls
 from chorale_mastering.servicer.masters import Planner
 from chorale_mastering.servicer.preset_calls import PresetCalls
 from chorale_mastering.servicer.reference_calls import ReferenceCalls

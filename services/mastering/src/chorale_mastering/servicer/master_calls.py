@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from chorale.audio.v1 import audio_pb2
 from chorale.mastering.v1 import master_pb2
 from chorale_runtime.calls import Context
-from chorale_runtime.operations import Operations, Work
+from chorale_runtime.operations import Operations, Work, done
 from google.longrunning import operations_pb2
-from google.protobuf.message import Message
 
 from chorale_mastering import engines, messages
 from chorale_mastering.brief import Brief, Format, Output
@@ -68,10 +67,3 @@ class MasterCalls:
         return master_pb2.EstimateMasteringResponse(
             estimate=estimate, provenance=messages.provenance(request.engine, engine, told)
         )
-
-
-def done(response: Message) -> operations_pb2.Operation:
-    """An operation that is over before it began, of which nothing is kept."""
-    operation = operations_pb2.Operation(done=True)
-    operation.response.Pack(response)
-    return operation

@@ -7,14 +7,13 @@ from chorale.mastering.v1 import master_pb2, matching_pb2, presets_pb2
 from chorale_audio.reader import AudioReader
 from chorale_runtime import caller, pages
 from chorale_runtime.calls import Context
-from chorale_runtime.operations import Operations, Work
+from chorale_runtime.operations import Operations, Work, done
 from chorale_runtime.positions import Positions
 from google.longrunning import operations_pb2
 
 from chorale_mastering import engines, messages
 from chorale_mastering.loudness import require_window
 from chorale_mastering.servicer.costs import hearing_seconds, seconds_of
-from chorale_mastering.servicer.master_calls import done
 from chorale_mastering.servicer.masters import Planner
 from chorale_mastering.servicer.references import ALBUM, CREATE_REFERENCE, INSPECT, MATCH
 from chorale_mastering.store.presets import Presets

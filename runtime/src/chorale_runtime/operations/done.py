@@ -1,4 +1,4 @@
-"""Operations that are over before they began."""
+"""Operations that are over before they began: what `validate_only` answers with."""
 
 from google.longrunning import operations_pb2
 from google.protobuf.message import Message
