@@ -24,6 +24,8 @@ import torch
 from chorale_generation import worker
 from chorale_generation.cascade import codec, network
 from chorale_generation.cascade.asked import CascadeWishes, ModelPath
+from chorale_generation.cascade.ladder import Rung
+from chorale_generation.cascade.windows import spread
 from chorale_generation.checkpoints import written
 from chorale_generation.servicer.batching import Batcher
 from chorale_runtime.processes import CPU, Processes
@@ -56,7 +58,7 @@ def main() -> int:
 async def served(device: str, batch_most: int, count: int) -> Served:
     """Submits so many requests at once, after one that loads the weights."""
     with tempfile.TemporaryDirectory() as directory:
-        files, tasks = _files(Path(directory)), _tasks(Path(directory), count)
+        files, tasks = _files(Path(directory)), _tasks(Path(directory), device, count)
         devices = [] if device == CPU else [device]
         async with Processes.open(1, devices=devices) as processes:
 
@@ -65,7 +67,7 @@ async def served(device: str, batch_most: int, count: int) -> Served:
                     worker.make_cascades,
                     list(some),
                     files,
-                    device,
+                    device.partition(":")[0],
                     batch_most,
                     on_progress=lambda *_: None,
                     device=device,
@@ -83,15 +85,17 @@ async def served(device: str, batch_most: int, count: int) -> Served:
     return Served(count / seconds[-1], seconds[round(0.95 * (count - 1))])
 
 
-def _tasks(directory: Path, count: int) -> list[worker.CascadeTask]:
+def _tasks(directory: Path, device: str, count: int) -> list[worker.CascadeTask]:
     draws = np.random.default_rng(1)
     tasks = []
     for number in range(count):
         room = directory / str(number)
         room.mkdir()
-        pair = 0.1 * draws.standard_normal((2, round(_SECONDS * codec.RATE_HZ)))
+        pair = 0.1 * draws.standard_normal((2, round(_SECONDS * codec.RATE_HZ), 1))
         np.save(room / "pair.npy", pair.astype(np.float32))
-        tasks.append(worker.CascadeTask(str(room), CascadeWishes()))
+        windows = spread(pair.shape[1], pair.shape[1], 0.0)
+        rung = Rung(device=device.partition(":")[0])
+        tasks.append(worker.CascadeTask(str(room), CascadeWishes(), windows, 0, rung))
     return tasks
 
 

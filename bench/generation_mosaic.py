@@ -3,8 +3,12 @@
 Every pair: tempo within 2 % (octaves allowed) and a compatible key, beats that are heard within
 30 ms of the grid both tracks were brought to, joins whose spectral flux is under the 95th
 percentile of the material, -14 +- 0.5 LUFS, and what 16 s cost.
+
+`python -m bench.generation_mosaic --first 3 --seed 5 --start-seconds 9` takes other pairs, draws
+other bars and takes other stretches of the tracks: what holds shall not hang on the 24 pairs.
 """
 
+import argparse
 import itertools
 import math
 import sys
@@ -36,13 +40,12 @@ from bench.ratios import Bound, report
 MATERIAL = Path(__file__).resolve().parents[2] / "shared" / "testdata"
 RATE_HZ, SECONDS = 24000, 16.0
 _HEARD_RATE_HZ = 22050
-_LEAST_SECONDS, _PAIRS_MAX = 10.0, 24
-_SEED = 1
+_LEAST_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
 class Track:
-    """A track of the material, its first 16 s."""
+    """A track of the material, 16 s of it."""
 
     name: str
     sound: Samples
@@ -64,15 +67,19 @@ class Figures:
 
 def main() -> int:
     """Makes a mosaic of every pair; 1 where a goal is missed."""
-    tracks = [track for path in _paths() if (track := _track(path)) is not None]
+    asked = _asked()
+    tracks = [
+        track for path in _paths() if (track := _track(path, asked.start_seconds)) is not None
+    ]
     if not tracks:
         print(f"NOT MEASURED: the test material at {MATERIAL} is absent")
         return 0
     pairs = list(itertools.combinations(tracks, 2))
-    pairs = pairs[:: max(1, -(-len(pairs) // _PAIRS_MAX))]
+    stride = max(1, -(-len(pairs) // asked.pairs))
+    pairs = pairs[asked.first % stride :: stride]
     figures = []
     for one, other in pairs:
-        found = _measured(one, other)
+        found = _measured(one, other, asked.seed)
         figures.append(found)
         worst = 1000.0 * found.beat_errors.max(initial=0.0)
         print(
@@ -82,6 +89,15 @@ def main() -> int:
             flush=True,
         )
     return report(_bounds(figures))
+
+
+def _asked() -> argparse.Namespace:
+    asked = argparse.ArgumentParser(description="What mosaics keep of what was meant.")
+    asked.add_argument("--pairs", type=int, default=24, help="at most, evenly among all")
+    asked.add_argument("--first", type=int, default=0, help="the pair to begin with")
+    asked.add_argument("--seed", type=int, default=1)
+    asked.add_argument("--start-seconds", type=float, default=0.0, help="of every track")
+    return asked.parse_args()
 
 
 def _bounds(figures: list[Figures]) -> list[Bound]:
@@ -111,9 +127,10 @@ def _paths() -> list[Path]:
     return sorted(path for path in kept if ".stem" not in path.name)
 
 
-def _track(path: Path) -> Track | None:
+def _track(path: Path, start_seconds: float) -> Track | None:
     """A track with a beat and a key; None for what analysis hears none in surely."""
     frames, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
+    frames = frames[round(start_seconds * rate_hz) :]
     if len(frames) < _LEAST_SECONDS * rate_hz:
         return None
     mono = frames[: round(SECONDS * rate_hz)].mean(axis=1)
@@ -143,11 +160,11 @@ def _heard(sound: Samples) -> Heard:
     )
 
 
-def _measured(one: Track, other: Track) -> Figures:
+def _measured(one: Track, other: Track, seed: int) -> Figures:
     output = Output(frame_count=round(SECONDS * RATE_HZ), sample_rate_hz=RATE_HZ)
     begun, cpu_begun = time.perf_counter(), time.process_time()
-    arrangement = arranged((one.heard, other.heard), Wishes(), SECONDS, _SEED)
-    made, joins = _made(arrangement, (one.sound, other.sound), output)
+    arrangement = arranged((one.heard, other.heard), Wishes(), SECONDS, seed)
+    made, joins = _made(arrangement, (one.sound, other.sound), output, seed)
     cpu, wall = time.process_time() - cpu_begun, time.perf_counter() - begun
     heard = _heard(made)
     return Figures(
@@ -162,7 +179,7 @@ def _measured(one: Track, other: Track) -> Figures:
 
 
 def _made(
-    arrangement: Arrangement, sounds: tuple[Samples, Samples], output: Output
+    arrangement: Arrangement, sounds: tuple[Samples, Samples], output: Output, seed: int
 ) -> tuple[Samples, list[slice]]:
     def read(track: int, start_seconds: float, end_seconds: float) -> Samples:
         count = round((end_seconds - start_seconds) * RATE_HZ)
@@ -173,7 +190,7 @@ def _made(
 
     tail, parts, joins = np.zeros((0, 1), np.float32), [], []
     for number in range(len(arrangement.sections)):
-        made = piece(arrangement, number, read, output, tail, _SEED)
+        made = piece(arrangement, number, read, output, tail, seed)
         parts.append(made.frames)
         tail = made.tail
         joins.append(made.join)

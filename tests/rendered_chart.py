@@ -48,7 +48,8 @@ def golden(values: Manifest) -> str:
 
 def manifests(values: Manifest) -> list[Manifest]:
     """The objects a cluster would be given."""
-    return [found for found in yaml.safe_load_all(text(values)) if found]
+    # PyYAML's own parser takes a fifth of a second for these; libyaml a tenth of that.
+    return [found for found in yaml.load_all(text(values), yaml.CSafeLoader) if found]
 
 
 def of_kind(found: list[Manifest], kind: str) -> dict[str, Manifest]:

@@ -1,11 +1,12 @@
 """Music with known beats to learn from: songs and grooves of our own, and old scores, rendered.
 
     python tools/rhythm_corpus.py FOLDER --font FONT.sf2 [--font MORE.sf2] [--songs 40]
-        [--grooves 30] [--scores 60]
+        [--grooves 30] [--scores 60] [--tunes 60]
 
-Needs `fluidsynth`, the sound fonts named, and for `--scores` the package music21, whose corpus is
-read. Every piece is a FLAC file and a JSON of its truth: beats with their places in the bar, tempo,
-time signature, key. What is there already is not made again. Seeded: the same each time.
+Needs `fluidsynth`, the sound fonts named, and for `--scores` and `--tunes` the package music21,
+whose corpus is read. Every piece is a FLAC file and a JSON of its truth: beats with their places in
+the bar, tempo, time signature, key. What is there already is not made again. Seeded: the same each
+time.
 """
 
 import argparse
@@ -20,7 +21,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import soundfile
+from rhythm_grooves import drummed
 from rhythm_scores import Note, Score, Voice, grooves, old_scores, songs
+from rhythm_tunes import tunes
 
 Floats = npt.NDArray[np.float64]
 
@@ -155,12 +158,15 @@ def main() -> None:
     parser.add_argument("--songs", type=int, default=40)
     parser.add_argument("--grooves", type=int, default=30)
     parser.add_argument("--scores", type=int, default=60)
+    parser.add_argument("--tunes", type=int, default=60)
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     kinds: list[Iterator[Score]] = [
         old_scores(options.scores),
+        tunes(options.tunes),
         songs(options.songs),
         grooves(options.grooves),
+        drummed(options.grooves),
     ]
     for number, score in enumerate(score for kind in kinds for score in kind):
         write(score, options.font[number % len(options.font)], options.folder)

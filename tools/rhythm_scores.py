@@ -78,7 +78,7 @@ def _song(number: int) -> Score:
         for at, length, step in parts:
             third = 3 if step in _MINOR_STEPS else 4
             root = (tonic + step) % 12
-            chords += _accompaniment(at, length, beat, grid, style, (root, root + third, root + 7))
+            chords += accompaniment(at, length, beat, grid, style, (root, root + third, root + 7))
             bass.append(Note(at, at + length * 0.9, root + 36, 90))
             if chance.random() < 0.5:
                 bass.append(Note(at + length / 2, at + length * 0.95, root + 36, 75))
@@ -89,7 +89,7 @@ def _song(number: int) -> Score:
         Voice(2, chance.choice([80, 73, 53, 40, 25]), [n for n in tune if n.start < _BARS * bar]),
     ]
     if chance.random() < 0.7:
-        voices.append(Voice(9, 0, _drums(chance, beat_count, beat, _BARS)))
+        voices.append(Voice(9, 0, drums(chance, beat_count, beat, _BARS)))
     shape = chance.choice(["constant", "constant", "drift"])
     key = f"{_TONICS[(tonic + 9) % 12]} minor" if steps[0] == 9 else f"{_TONICS[tonic]} major"
     beats = _beats(beat_count, beat, _BARS)
@@ -102,7 +102,7 @@ def _tempo(chance: random.Random, usual_bpm: float) -> float:
     return usual_bpm * float(2.0**octaves)
 
 
-def _accompaniment(
+def accompaniment(
     at: float, length: float, beat: float, grid: float, style: str, chord: tuple[int, int, int]
 ) -> list[Note]:
     """One chord for so long: broken, struck on beats, after them, or held."""
@@ -132,7 +132,7 @@ def _tune(chance: random.Random, tonic: int, grid: float, beat: float) -> list[N
     return found
 
 
-def _drums(chance: random.Random, beat_count: int, beat: float, bars: int) -> list[Note]:
+def drums(chance: random.Random, beat_count: int, beat: float, bars: int) -> list[Note]:
     """Kick, backbeat and cymbals, with fills and crashes at times."""
     bar, third = beat_count * beat, beat == 1.5
     grid = 0.5 if third else 0.25
@@ -178,7 +178,7 @@ def grooves(count: int) -> Iterator[Score]:
         signature = chance.choice(["4/4"] * 5 + ["3/4", "6/8", "2/4"])
         beat_count, beat = METERS[signature]
         bpm = _tempo(chance, 84.0 if beat == 1.5 else 112.0)
-        voice = Voice(9, 0, _drums(chance, beat_count, beat, _BARS))
+        voice = Voice(9, 0, drums(chance, beat_count, beat, _BARS))
         beats = _beats(beat_count, beat, _BARS)
         name = f"groove_{number:03}"
         yield Score(name, "groove", [voice], beats, signature, bpm * beat, "constant")

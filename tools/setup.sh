@@ -73,4 +73,6 @@ say "compiling the kernels of the services, which numba keeps"
 for kernels in analysis.worker analysis.live.room mastering.worker; do
   case " $SERVICES " in *" ${kernels%%.*} "*) .venv/bin/python -c "from chorale_$kernels import warm; warm()" ;; esac
 done
+# librosa compiles half a minute at its first import.
+case " $SERVICES " in *" analysis "*) .venv/bin/python -W ignore -c "import librosa; librosa.feature.chroma_stft, librosa.sequence.viterbi" ;; esac
 say "ready: $(.venv/bin/python -c 'import sys; print(sys.prefix)')"

@@ -31,7 +31,7 @@ Curl = Callable[..., str]
 def mesh(make_mesh: Callable[..., Any]) -> Any:
     """A running mesh with an edge."""
     pytest.importorskip("envoy", reason="NOT MEASURED: the edge extra is not installed")
-    return make_mesh("--only", "ingest,mastering", "--edge").start()
+    return make_mesh("--only", "ingest,analysis,mastering", "--edge").start()
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +78,17 @@ def stored(curl: Curl, song: Path) -> str:
     """Uploads with curl and returns the audio's name."""
     answer = json.loads(curl("/v1/audio?file_name=song.wav", "--data-binary", f"@{song}"))
     return str(answer["audio"]["name"])
+
+
+def test_a_picture_is_a_file_over_rest(curl: Curl, song: Path, tmp_path: Path) -> None:
+    """It opens as what its type says, and a header says what made it."""
+    path = f"/v1/analysis/{stored(curl, song)}:picture?kind=PICTURE_KIND_WAVEFORM&width_pixels=64"
+    curl(path, "-D", str(tmp_path / "headers"), output=str(tmp_path / "picture.png"))
+    assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG\r\n")
+    headers = (tmp_path / "headers").read_text().splitlines()
+    told = dict(line.split(": ", 1) for line in headers if ": " in line)
+    assert told["content-type"] == "image/png"
+    assert json.loads(told["chorale-provenance"])["engineUsed"] == "chorale"
 
 
 def test_curl_uploads_and_downloads_byte_for_byte(curl: Curl, song: Path, tmp_path: Path) -> None:

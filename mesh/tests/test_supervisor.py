@@ -23,7 +23,7 @@ from chorale_mesh.state import running_mesh
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("supervisor")]
 
-ONLY = ("--only", "ingest,mastering")
+ONLY = ("--only", "ingest,mastering", "--set", "mastering.processes=1")
 UP_SECONDS = 240.0
 # Whatever holds them, services are ended after 12 s, and what they stand on after 20 s.
 STOP_SECONDS_MAX = 45.0
@@ -125,7 +125,7 @@ def test_a_killed_foundation_comes_back_with_its_data(
 
 def test_down_stops_it_from_elsewhere(make_mesh: MakeMesh, chorale: Command) -> None:
     """`chorale down` in another terminal ends the mesh; a second time there is none."""
-    mesh = make_mesh("--only", "mastering").start()
+    mesh = make_mesh("--only", "mastering", "--set", "mastering.processes=1").start()
     done = chorale("down", "--state", str(mesh.state))
     assert done.returncode == 0, done.stderr
     assert mesh.process.wait(5) == 0

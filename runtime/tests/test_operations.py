@@ -66,6 +66,19 @@ async def test_work_is_done_and_answered(mesh: Mesh) -> None:
     assert [moment(t) for t in times] == sorted(moment(t) for t in times)
 
 
+async def test_what_is_known_already_ends_at_once(mesh: Mesh) -> None:
+    """With its answer an operation is begun and ended in one: found, watched, listed, never run."""
+    request_id, known = str(uuid.uuid4()), request("fail", value="la")
+    begun = await mesh.start(known, request_id, audio=["audio/ab"], answer=known)
+    assert begun.done
+    assert answer_of(begun) == answer_of(await mesh.get(begun.name))
+    told = await mesh.watch(begun.name)
+    assert [m.event.stage for m in told[:-1]] == ["done"]
+    again = await mesh.start(known, request_id)
+    assert again.name == begun.name
+    assert metadata_of(begun).event.attempt == 0
+
+
 async def test_fifty_calls_with_one_request_id_are_one_operation(mesh: Mesh) -> None:
     """Concurrent duplicates all get the one operation, which runs once."""
     request_id = str(uuid.uuid4())

@@ -1,7 +1,6 @@
 """One environment holds all five services: every package is used, together, in one process."""
 
 import json
-import os
 import subprocess
 import sys
 
@@ -231,18 +230,16 @@ BY_SERVICE = {
 
 
 @pytest.fixture(scope="module")
-def used(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def used() -> dict[str, str]:
     """Uses every installed package in one process: package -> version, or why it is absent."""
     names = json.dumps([*ALWAYS, *BY_SERVICE])
-    # Compiled code of its own: what another program left in the packages' cache proves nothing,
-    # and where two wrote it at once librosa once crashed (SIGSEGV in a gufunc, not seen again).
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path_factory.mktemp("numba"))}
+    # What librosa compiles at import (half a minute) tools/setup.sh has compiled, so that nothing
+    # is written here: where two once wrote that cache at the same time, librosa crashed.
     ran = subprocess.run(
         [sys.executable, "-c", SCRIPT, names],
         capture_output=True,
         text=True,
         timeout=600,
-        env=environment,
     )
     lines = [json.loads(line) for line in ran.stdout.splitlines() if line.startswith("[")]
     found = {str(package): str(version) for package, version in lines}

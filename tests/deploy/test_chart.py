@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import helm_python
-import kubernetes_validate
+import kubernetes_validate.utils
 import pytest
 import rendered_chart as chart
 import yaml
@@ -28,6 +30,8 @@ COMPONENT = "app.kubernetes.io/component"
 FITTING: set[tuple[str, str]] = set()
 PODS = ("Deployment", "StatefulSet", "Job", "Pod")
 
+pytestmark = pytest.mark.xdist_group("chart")  # what fits is checked once, by one process
+
 
 @pytest.fixture(scope="module", params=chart.CASES)
 def found(request: pytest.FixtureRequest) -> list[chart.Manifest]:
@@ -46,6 +50,16 @@ def test_lint_has_nothing_to_say(name: str) -> None:
 def test_what_is_rendered_is_what_was_reviewed(name: str) -> None:
     """A change of the chart shows as a change of a golden file (`tools/chart.py` writes them)."""
     assert chart.golden(chart.case(name)) == (chart.GOLDEN / f"{name}.yaml").read_text()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _schemas_are_read_once() -> Iterator[None]:
+    """Keeps what kubernetes_validate reads, which is a megabyte anew for every object."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("schema_contents", "all_versions"):
+            read = getattr(kubernetes_validate.utils, name)
+            patch.setattr(kubernetes_validate.utils, name, functools.cache(read))
+        yield
 
 
 @pytest.mark.parametrize("version", VERSIONS)

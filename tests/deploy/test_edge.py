@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 import socket
 import ssl
@@ -172,13 +173,25 @@ def test_pages_of_named_origins_alone_may_read(served: str) -> None:
 
 def test_more_calls_than_allowed_are_refused_with_429(served: str) -> None:
     """A burst passes up to the bound of a second; what is over it is told so."""
+    statuses, lasted_seconds = _burst(served, 5 * RATE)
+    assert set(statuses) == {404, 429}
+    assert RATE // 2 <= statuses.count(404) <= RATE * (lasted_seconds + 2)
+
+
+def _burst(url: str, count: int) -> tuple[list[int], float]:
+    """What calls are answered that all wait in sockets before Envoy: our slowness is none of it."""
+    host, port = url.removeprefix("http://").split(":")
+    lines = [http.client.HTTPConnection(host, int(port), timeout=60) for _ in range(count)]
+    for line in lines:
+        line.connect()
     begun = time.monotonic()
-    statuses = [_asked(f"{served}/v1/nothing").status for _ in range(4 * RATE)]
-    lasted = time.monotonic() - begun
-    assert set(statuses) <= {404, 429}
-    if lasted < 2:
-        assert 429 in statuses
-    assert statuses.count(404) <= RATE * (lasted + 2)
+    for line in lines:
+        line.request("GET", "/v1/nothing")
+    statuses = [line.getresponse().status for line in lines]
+    lasted_seconds = time.monotonic() - begun
+    for line in lines:
+        line.close()
+    return statuses, lasted_seconds
 
 
 def test_the_edge_reaches_services_and_callers_reach_it() -> None:

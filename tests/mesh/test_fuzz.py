@@ -70,7 +70,7 @@ def test_no_request_is_answered_by_an_internal_error(
     """Whatever is sent, the answer is an answer or an error with a name."""
     if service not in mesh.record()["services"]:
         pytest.skip(f"NOT FUZZED: {service} is not set up")
-    maker, size = RequestMaker(known), min(max(1, fuzz_count // 4), BATCH_MAX)
+    maker, size = RequestMaker(known), min(max(1, fuzz_count // 2), BATCH_MAX)
 
     @settings(
         max_examples=fuzz_count // size,

@@ -29,7 +29,10 @@ FULL_SECONDS_MAX = 30.0
 @pytest.fixture(scope="module")
 def outage_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningMesh]:
     """A mesh whose parts may be killed."""
-    running = start(tmp_path_factory.mktemp("outage") / "state", "--only", "ingest,mastering")
+    running = start(
+        tmp_path_factory.mktemp("outage") / "state",
+        *("--only", "ingest,mastering", "--set", "mastering.processes=1"),
+    )
     yield running
     stop(running)
 

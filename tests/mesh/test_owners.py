@@ -47,7 +47,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningM
     issuer = Issuer(folder / "keys.pem")
     mesh = start(
         folder / "state",
-        *("--only", "ingest,mastering"),
+        *("--only", "ingest,mastering", "--set", "mastering.processes=1"),
         *("--set", f"jwt_keys_file={folder / 'keys.pem'}"),
         *("--set", f"service_token={issuer.token('mesh', service=True)}"),
     )

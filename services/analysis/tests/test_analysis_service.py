@@ -1,6 +1,7 @@
 """AnalysisService over the wire, beside a real ingest."""
 
 import uuid
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -8,8 +9,9 @@ import numpy as np
 import pytest
 import signals
 from analysis_calls import asking, reason, refused, unpacked
-from chorale.analysis.v1 import beats_pb2, engines_pb2, harmony_pb2, notes_pb2
+from chorale.analysis.v1 import beats_pb2, engines_pb2, harmony_pb2, notes_pb2, timeline_pb2
 from chorale.audio.v1 import audio_pb2
+from chorale_analysis import engines
 from operation_calls import ended
 from standing_ingest import Ingest
 
@@ -108,6 +110,8 @@ async def test_too_little_is_refused(analysis: Any, ingest: Ingest) -> None:
         code, info = await refused(call(asking(kind, audio.name)))
         assert (code, info.reason) == ("FAILED_PRECONDITION", "AUDIO_TOO_SHORT")
         assert info.metadata["frameCount"] == str(audio.frame_count)
+    code, info = await refused(analysis.Analyze(asking(timeline_pb2.AnalyzeRequest, audio.name)))
+    assert (info.reason, info.metadata["neededBy"]) == ("AUDIO_TOO_SHORT", "beats")
 
 
 async def test_too_much_is_refused(analysis: Any, ingest: Ingest) -> None:
@@ -116,6 +120,32 @@ async def test_too_much_is_refused(analysis: Any, ingest: Ingest) -> None:
     code, info = await refused(analysis.TrackBeats(asking(beats_pb2.TrackBeatsRequest, audio.name)))
     assert (code, info.reason) == ("FAILED_PRECONDITION", "AUDIO_TOO_LONG")
     assert info.metadata["limitSeconds"] == "60.0"
+
+
+async def test_an_engine_may_take_less(
+    analysis: Any, ingest: Ingest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More than an engine takes is refused, which names others; `force` takes it all the same."""
+    monkeypatch.setattr(
+        engines,
+        "ENGINES",
+        tuple(
+            replace(one, is_present=True, limit_seconds=3.0) if one.name == "madmom" else one
+            for one in engines.ENGINES
+        ),
+    )
+    audio = ingest.put(signals.clicks(120, 4)).name
+    asked: dict[str, Any] = {"audio": audio, "engine": "madmom", "validate_only": True}
+    code, info = await refused(analysis.TrackBeats(asking(beats_pb2.TrackBeatsRequest, **asked)))
+    assert (code, info.reason) == ("FAILED_PRECONDITION", "AUDIO_TOO_LONG")
+    assert (info.metadata["engine"], info.metadata["alternatives"]) == ("madmom", "chorale")
+    asked["force"] = True
+    done = await analysis.TrackBeats(asking(beats_pb2.TrackBeatsRequest, **asked))
+    estimate = unpacked(done, beats_pb2.TrackBeatsResponse).estimate
+    assert estimate.engine == "madmom"
+    asked |= {"engine": "auto", "force": False}
+    done = await analysis.TrackBeats(asking(beats_pb2.TrackBeatsRequest, **asked))
+    assert unpacked(done, beats_pb2.TrackBeatsResponse).estimate.engine == "chorale"
 
 
 async def test_unknown_audio_is_refused(analysis: Any) -> None:

@@ -78,8 +78,11 @@ def test_noise_has_no_key(seed: int) -> None:
 
 
 def test_what_is_not_music_has_no_key() -> None:
-    """A sweep, DC and silence have none, however short."""
+    """A sweep, a tone, a hum, DC and silence have none, however short."""
+    tone = signals.sine(-12, 6, 1, 440, RATE_HZ)
     for sound in (
+        tone,
+        tone + 0.4 * signals.sine(-12, 6, 1, 880, RATE_HZ),
         signals.sweep(100, 1600, 10, rate_hz=RATE_HZ),
         np.full((5 * RATE_HZ, 1), 0.5, np.float32),
         signals.silence(5, 1, RATE_HZ),

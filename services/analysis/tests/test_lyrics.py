@@ -17,8 +17,10 @@ from chorale.analysis.v1 import analysis_service_pb2_grpc, lyrics_pb2
 from chorale_analysis.app import build
 from chorale_analysis.lyrics.asking import Breaker
 from chorale_analysis.lyrics.words import Wish, fits, synchronized
+from chorale_analysis.servicer.lyrics_calls import LyricsDesk
 from chorale_analysis.settings import Settings
 from chorale_runtime.server import running
+from chorale_runtime.settings import SettingsRefused
 from standing_ingest import Ingest
 
 _KEY = "secret-token"
@@ -173,6 +175,16 @@ async def test_the_next_provider_is_asked(desk: Any) -> None:
     assert (answer.lyrics.album, answer.lyrics.release_date) == ("Record", "2001-02-03")
     assert not answer.lyrics.is_synchronized
     assert _KEY not in str(answer)
+
+
+async def test_providers_are_asked_in_the_order_that_is_set() -> None:
+    """Those set up in their order, the preferred one before them; an unknown one is refused."""
+    desk = LyricsDesk(Settings(lyrics_providers="genius, lrclib"))
+    assert desk.order("", False) == ["genius", "lrclib"]
+    assert desk.order("lrclib", False) == ["lrclib", "genius"]
+    assert desk.order("lrclib", True) == ["lrclib"]
+    with pytest.raises(SettingsRefused, match="lrc-lib"):
+        Settings(lyrics_providers="lrc-lib")
 
 
 async def test_not_finding_is_an_answer(desk: Any) -> None:

@@ -13,6 +13,7 @@ from analysis_calls import asking, refused
 from chorale.analysis.v1 import timeline_pb2
 from chorale.audio.v1 import audio_pb2
 from chorale.engines.v1 import engine_pb2
+from chorale_analysis import worker
 from operation_calls import ended
 from standing_ingest import Ingest
 
@@ -85,7 +86,7 @@ async def test_every_kind_is_an_svg_that_opens(analysis: Any, song: str, kind: s
     assert len(list(root)) > 5
     if kind == "timeline":
         texts = {element.text for element in root.iter(f"{_SVG}text")}
-        assert {"PART", "KEY", "CHORD", "BEAT"} <= texts
+        assert {"PART", "KEY", "CHORD", "BEAT", "Em"} <= texts
 
 
 async def test_an_operation_is_drawn_from(channel: Any, analysis: Any, song: str) -> None:
@@ -101,6 +102,20 @@ async def test_an_operation_is_drawn_from(channel: Any, analysis: Any, song: str
     other = song[:-1] + ("0" if song[-1] != "0" else "1")
     _, info = await refused(_picture(analysis, other, "tempo", operation=operation.name))
     assert info.reason == "AUDIO_NOT_FOUND"
+
+
+def _deaf(*_: Any, **__: Any) -> Any:
+    raise AssertionError("it is heard again")
+
+
+async def test_what_is_kept_is_drawn(
+    channel: Any, analysis: Any, song: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After Analyze the time line is drawn without hearing anything, loudness and all."""
+    await ended(channel, await analysis.Analyze(asking(timeline_pb2.AnalyzeRequest, song)))
+    monkeypatch.setattr(worker, "listen", _deaf)
+    _, data, _ = await _picture(analysis, song, "timeline", format="PICTURE_FORMAT_SVG")
+    assert len(list(ElementTree.fromstring(data).iter(f"{_SVG}polyline"))) == 1
 
 
 @pytest.mark.parametrize(

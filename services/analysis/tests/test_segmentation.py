@@ -1,5 +1,6 @@
 """Properties of sections."""
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -10,8 +11,8 @@ from analysis_calls import asking, reason, refused, unpacked
 from chorale.analysis.v1 import structure_pb2
 from chorale_analysis.beats import track_beats
 from chorale_analysis.onsets import OnsetListener
-from chorale_analysis.pitches import PitchListener
-from chorale_analysis.rhythm import RhythmSettings
+from chorale_analysis.pitches import Pitches, PitchListener
+from chorale_analysis.rhythm import Meter, Rhythm, RhythmSettings
 from chorale_analysis.segmentation import segment
 from chorale_analysis.spectra import RATE_HZ
 from chorale_analysis.structure import Form, StructureSettings
@@ -31,14 +32,18 @@ def song(rate_hz: int) -> Signal:
     return np.clip(0.7 * music + 0.5 * beat[: len(music)], -1.0, 1.0).astype(np.float32)
 
 
-def cut(sound: Signal, **settings: Any) -> Form:
-    """The sections of a sound at the listening rate."""
+def listened(sound: Signal) -> tuple[Pitches, Rhythm, float]:
+    """The notes, rhythm and length of a sound at the listening rate."""
     pitches, onsets = PitchListener(), OnsetListener()
     pitches.push(np.ascontiguousarray(sound[:, 0]))
     onsets.push(np.ascontiguousarray(sound[:, 0]))
     seconds = len(sound) / RATE_HZ
-    rhythm = track_beats(onsets.finish(), seconds, RhythmSettings())
-    return segment(pitches.finish(), rhythm, seconds, StructureSettings(**settings))
+    return pitches.finish(), track_beats(onsets.finish(), seconds, RhythmSettings()), seconds
+
+
+def cut(sound: Signal, **settings: Any) -> Form:
+    """The sections of a sound at the listening rate."""
+    return segment(*listened(sound), StructureSettings(**settings))
 
 
 def test_sections_begin_where_music_changes() -> None:
@@ -60,6 +65,24 @@ def test_sections_have_no_holes() -> None:
     assert all(one.end_seconds == two.start_seconds for one, two in pairwise(form.sections))
     assert len(form.sections) <= 3
     assert min(s.end_seconds - s.start_seconds for s in form.sections) >= 9.9
+
+
+def test_sections_begin_on_downbeats_if_asked_to() -> None:
+    """Then every inner edge is where a bar begins, near where it was without; no hole comes of it.
+
+    Clicks alike tell no bars, so which beats begin them is given.
+    """
+    pitches, rhythm, seconds = listened(song(RATE_HZ))
+    placed = tuple(replace(b, position=n % 4 + 1) for n, b in enumerate(rhythm.beats))
+    rhythm = replace(rhythm, beats=placed, meters=(Meter(4, 1.0),))
+    free = segment(pitches, rhythm, seconds, StructureSettings())
+    form = segment(pitches, rhythm, seconds, StructureSettings(on_downbeats=True))
+    downbeats = {beat.seconds for beat in placed if beat.position == 1}
+    starts = [section.start_seconds for section in form.sections]
+    assert len(starts) == len(free.sections) > 2
+    assert set(starts[1:]) <= downbeats
+    assert starts == pytest.approx([one.start_seconds for one in free.sections], abs=1.1)
+    assert all(one.end_seconds == two.start_seconds for one, two in pairwise(form.sections))
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])

@@ -5,6 +5,7 @@ import json
 import time
 import uuid
 import zipfile
+from dataclasses import replace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -76,7 +77,9 @@ async def test_what_one_call_found_the_others_know(
         (analysis.Segment, structure_pb2.SegmentRequest, structure_pb2.SegmentResponse),
         (analysis.Analyze, timeline_pb2.AnalyzeRequest, timeline_pb2.AnalyzeResponse),
     ):
-        done, _ = await ended(channel, await call(asking(kind, audio)))
+        begun = await call(asking(kind, audio))
+        assert begun.done, "what is kept is answered at once"
+        done, _ = await ended(channel, begun)
         answer: Any = unpacked(done, response)
         assert answer.provenance.from_cache
     assert answer.timeline.beats == first.timeline.beats
@@ -120,6 +123,7 @@ async def test_a_time_line_is_taken_away(analysis: Any, analyzed: Any) -> None:
     spaces = {a["namespace"]: a["data"] for a in json.loads(data)["annotations"]}
     assert len(spaces["chord_harte"]) == count
     assert len(spaces["beat"]) == len(line.beats.beats)
+    assert spaces["tempo"][0]["confidence"] == line.beats.bpm_confidence
     _, data = await exported(analysis, analyzed, FORMATS.TIMELINE_FORMAT_JSON)
     assert json.loads(data)["key"]["key"] == "G major"
     _, data = await exported(analysis, analyzed, FORMATS.TIMELINE_FORMAT_MIDI)
@@ -208,6 +212,41 @@ def test_midi_keeps_the_time_of_the_recording() -> None:
     assert signature.key == "Eb"
     meters = [e for e in song.tracks[0] if e.type == "time_signature"]
     assert (meters[-1].numerator, meters[-1].denominator) == (3, 4)
+
+
+def late_waltz() -> Sheet:
+    """The same after some silence, with a key that changes and two chords over one beat."""
+    whole = waltz()
+    beats = tuple(replace(beat, seconds=beat.seconds + 4.5) for beat in whole.beats)
+    chords = (
+        Mark(0.0, 4.7, "N", 1.0), Mark(4.7, 5.75, "Eb:maj", 1.0), Mark(5.75, 6.05, "Bb:7", 1.0),
+        Mark(6.05, 9.0, "F#:min", 1.0),
+    )  # fmt: skip
+    keys = (Mark(0.0, 6.9, "Eb major", 1.0), Mark(6.9, 9.0, "F# minor", 1.0))
+    sections = (Mark(0.0, 4.7, "intro", 1.0), Mark(4.7, 9.0, "verse", 1.0))
+    return replace(whole, end_seconds=9.0, beats=beats, chords=chords, keys=keys, sections=sections)
+
+
+def test_midi_before_the_first_beat_is_whole_bars() -> None:
+    """However long nothing is played, no bar is longer than its meter; the first may be shorter."""
+    song = mido.MidiFile(file=io.BytesIO(midi(late_waltz(), {})))
+    meters = [e for e in song.tracks[0] if e.type == "time_signature"]
+    assert [(e.numerator, e.denominator) for e in meters] == [(2, 4), (3, 4)]
+    first = song.tracks[1][2].time  # the first chord, a little before the third of ten beats
+    assert 9 * TICKS < first < 10 * TICKS
+
+
+def test_a_lead_sheet_follows_key_and_chords() -> None:
+    """Its key changes where that of the music does; the second chord of a beat lies within it."""
+    bars = ElementTree.fromstring(lead_sheet(late_waltz())).findall(".//measure")
+    assert [bar.findtext("attributes/key/fifths") for bar in bars] == ["-3", None, "3"]
+    assert [bar.findtext(".//rehearsal") for bar in bars] == ["verse", None, None]
+    told = [
+        (harmony.findtext("root/root-step"), harmony.findtext("offset"))
+        for bar in bars
+        for harmony in bar.findall("harmony")
+    ]
+    assert told == [("E", None), ("B", None), ("F", "2")]
 
 
 def test_a_lead_sheet_has_bars() -> None:

@@ -2,15 +2,17 @@
 
 import asyncio
 from collections.abc import Hashable, Sequence
+from contextlib import aclosing
 
 import pytest
+from chorale_generation.servicer.ahead import in_order
 from chorale_generation.servicer.batching import Batcher
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 class Engine:
-    """Doubles numbers; each batch takes as long as the gate is closed. 13 is bad luck."""
+    """Doubles numbers; batches take as long as the gate is closed. 13 is bad luck, 99 the end."""
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
@@ -25,6 +27,8 @@ class Engine:
         except asyncio.CancelledError:
             self.stopped += 1
             raise
+        if 99 in items:
+            raise asyncio.CancelledError
         if 13 in items:
             raise ValueError(13)
         return [2 * item for item in items]
@@ -83,3 +87,59 @@ async def test_a_batch_is_stopped_when_nobody_waits_for_it() -> None:
     engine.gate.set()
     assert await second[1] == 6
     assert await third[0] == 8
+
+
+async def test_where_batches_are_stopped_nobody_waits_on() -> None:
+    """A batch that is stopped from without takes with it those in it and those who wait."""
+    engine = Engine()
+    batcher = Batcher(engine.run, 8)
+    tasks = await started(batcher, "a", [99])
+    tasks += await started(batcher, "b", [1])
+    engine.gate.set()
+    found = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 5)
+    assert [type(each) for each in found] == [asyncio.CancelledError] * 2
+    engine.gate.set()
+    assert await batcher.submit("a", 2) == 4
+
+
+@pytest.mark.parametrize("together", [1, 3, 9])
+async def test_what_is_made_ahead_comes_in_order(together: int) -> None:
+    """However late each is, they come one after another; no more than allowed are made at once."""
+    going: set[int] = set()
+    most = 0
+
+    async def make(number: int) -> int:
+        nonlocal most
+        going.add(number)
+        most = max(most, len(going))
+        for _ in range(1 + 3 * (number % 2)):
+            await asyncio.sleep(0)
+        going.remove(number)
+        return number
+
+    assert [each async for each in in_order(5, together, make)] == [0, 1, 2, 3, 4]
+    assert most == min(together, 5)
+
+
+async def test_what_is_made_ahead_is_stopped_with_the_taker() -> None:
+    """One who leaves, or for whom one fails, leaves nothing behind that still runs."""
+    ended: list[int] = []
+
+    async def make(number: int) -> int:
+        try:
+            if number == 1:
+                await asyncio.sleep(0)
+                raise ValueError(number)
+            if number > 1:
+                await asyncio.Event().wait()
+        finally:
+            ended.append(number)
+        return number
+
+    async with aclosing(in_order(4, 3, make)) as numbers:
+        assert await anext(numbers) == 0
+    assert sorted(ended) == [0, 1, 2]
+    ended.clear()
+    with pytest.raises(ValueError, match="1"):
+        assert [each async for each in in_order(4, 3, make)]
+    assert sorted(ended) == [0, 1, 2, 3]

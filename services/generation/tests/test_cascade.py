@@ -9,23 +9,34 @@ import sys
 import uuid
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import grpc
 import numpy as np
 import pytest
+import signals
 import torch
 from chorale.engines.v1 import engine_pb2
-from chorale.generation.v1 import generation_service_pb2, models_pb2, outputs_pb2, tracks_pb2
+from chorale.generation.v1 import (
+    explain_pb2,
+    generation_service_pb2,
+    models_pb2,
+    outputs_pb2,
+    tracks_pb2,
+)
 from chorale_generation.cascade import codec, making, network
-from chorale_generation.cascade.asked import CascadeWishes
+from chorale_generation.cascade.asked import CascadeWishes, Masks
 from chorale_generation.cascade.ladder import Rung, descended
+from chorale_generation.cascade.laying import laid, no_tail
 from chorale_generation.cascade.swift import swift
+from chorale_generation.cascade.windows import spread
 from chorale_generation.checkpoints import written
-from chorale_generation.refusals import MemoryExhausted
+from chorale_generation.refusals import MemoryExhausted, SettingUnsupported
+from google.longrunning import operations_pb2, operations_pb2_grpc
 from test_registry import uploaded
-from test_two_tracks import asking, ended, fetched, info, made
+from test_two_tracks import WAIT_SECONDS, asking, ended, fetched, info, made
 
 Weights = Mapping[str, torch.Tensor]
 
@@ -153,6 +164,54 @@ def test_the_ladder_goes_from_the_widest_to_the_cpu() -> None:
     assert said == ["batch 2 -> 1", *shorter, *half, "cuda -> cpu", *shorter, *half]
 
 
+@pytest.mark.parametrize(
+    ("seconds", "overlap", "count"),
+    [(16.0, 0.25, 1), (1.0, 0.9, 1), (16.1, 0.25, 2), (40.0, 0.25, 3), (33.0, 0.0, 3)],
+)
+def test_windows_are_whole_and_reach_the_end(seconds: float, overlap: float, count: int) -> None:
+    """All are of one length, overlap as much as is asked or more, and end with the sound."""
+    frame_count, length = round(seconds * codec.RATE_HZ), round(16.0 * codec.RATE_HZ)
+    found = spread(frame_count, length, overlap)
+    assert len(found) == count
+    assert found.length == min(frame_count, length)
+    assert (found.starts[0], found.starts[-1] + found.length) == (0, frame_count)
+    assert count == 1 or found.fade >= round(overlap * length)
+
+
+@pytest.mark.parametrize("overlap", [0.0, 0.25, 0.75])
+def test_windows_fade_into_one_another(overlap: float) -> None:
+    """Windows of one sound add up to it, and every frame is told once, in order."""
+    sound = noise(1.0, 1).reshape(-1, 2)
+    windows, tail, told = spread(len(sound), 3000, overlap), no_tail(2), []
+    for number, start in enumerate(windows.starts):
+        window = sound[start : start + windows.length]
+        final, tail = laid(windows, number, window, tail)
+        told.append(final)
+        assert sum(map(len, told)) == windows.final_before(number)
+    assert np.allclose(np.concatenate(told), sound, atol=1e-6)
+
+
+def test_masks_exclude_each_other_or_do_not(models: making.Models) -> None:
+    """Together they let through all there is, unless each is on its own; a model without any
+    lets all of both through, and cannot be asked for more."""
+    torch.manual_seed(2)
+    cascade = network.Cascade(network.Shape(stage_count=1, has_masks=True)).eval()
+    assert network.shape_of(cascade.state_dict()) == cascade.shape
+    assert cascade.masking is not None
+    torch.nn.init.normal_(cascade.masking.weight)
+    pair = making.Pair(noise(1, 1), noise(1, 2), CascadeWishes())
+    masked = making.Models(models.codec, cascade)
+    (told,) = making.make(masked, [pair], Rung(), quiet)
+    assert told.masks.track_1 + told.masks.track_2 == pytest.approx(1.0)
+    apart = replace(pair, wishes=CascadeWishes(complementary_masks=False))
+    (free,) = making.make(masked, [apart], Rung(), quiet)
+    assert free.masks.track_1 + free.masks.track_2 != pytest.approx(1.0)
+    (plain,) = making.make(models, [pair], Rung(), quiet)
+    assert plain.masks == Masks(1.0, 1.0, 0.0)
+    with pytest.raises(SettingUnsupported):
+        making.make(models, [apart], Rung(), quiet)
+
+
 @pytest.mark.slow
 def test_memory_that_is_short_is_said(weights: tuple[Weights, Weights], tmp_path: Path) -> None:
     """A process whose memory the kernel caps makes all frames in shorter windows, and says so."""
@@ -203,6 +262,21 @@ def test_half_precision_sounds_like_single(models: making.Models) -> None:
     assert np.corrcoef(single.sound, half.sound)[0, 1] > 0.99
 
 
+async def imported(channel: Any, generation: Any, model: str, state: Weights) -> str:
+    """Brings weights in as a model; their digest."""
+    file = io.BytesIO()
+    torch.save(state, file)
+    details = models_pb2.ModelDetails(model=f"models/{model}", engine="encodec-cascade")
+    importing = models_pb2.ImportModelRequest(
+        details=details,
+        uploads=[await uploaded(generation, file.getvalue(), chunk_bytes=1 << 19)],
+        request_id=str(uuid.uuid4()),
+    )
+    done, _ = await ended(channel, await generation.ImportModel(importing))
+    assert done.HasField("response"), done.error
+    return hashlib.sha256(file.getvalue()).hexdigest()
+
+
 @pytest.mark.asyncio(loop_scope="session")
 async def test_imported_weights_make_a_track(
     channel: Any, generation: Any, ingest: Any, weights: tuple[Weights, Weights]
@@ -222,19 +296,10 @@ async def test_imported_weights_make_a_track(
         await generation.GenerateFromTracks(request)
     assert info(caught.value).reason == "WEIGHTS_MISSING"
     assert info(caught.value).metadata["remedy"]
-    digests = []
-    for model, state in zip(("encodec-24khz", "cascade"), weights, strict=True):
-        file = io.BytesIO()
-        torch.save(state, file)
-        digests.append(hashlib.sha256(file.getvalue()).hexdigest())
-        details = models_pb2.ModelDetails(model=f"models/{model}", engine="encodec-cascade")
-        importing = models_pb2.ImportModelRequest(
-            details=details,
-            uploads=[await uploaded(generation, file.getvalue(), chunk_bytes=1 << 19)],
-            request_id=str(uuid.uuid4()),
-        )
-        done, _ = await ended(channel, await generation.ImportModel(importing))
-        assert done.HasField("response"), done.error
+    digests = [
+        await imported(channel, generation, model, state)
+        for model, state in zip(("encodec-24khz", "cascade"), weights, strict=True)
+    ]
     _, answer, stages = await made(channel, generation, request)
     assert {"reading", "encoding", "generating", "decoding", "finishing"} <= set(stages)
     file_, _ = fetched(answer.generation.url)
@@ -247,9 +312,62 @@ async def test_imported_weights_make_a_track(
     assert engines["encodec-cascade"].available
     for fields in (
         {"mosaic": tracks_pb2.MosaicSettings(bpm=100.0)},
-        {"output": outputs_pb2.OutputSettings(channel_count=2)},
+        {"output": outputs_pb2.OutputSettings(sample_rate_hz=44100)},
         {"cascade": tracks_pb2.CascadeSettings(bandwidth_kbps=7.0)},
     ):
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await generation.GenerateFromTracks(asking(tracks, engine="encodec-cascade", **fields))
         assert info(caught.value).reason == "SETTING_UNSUPPORTED"
+
+
+@pytest.mark.slow
+@pytest.mark.asyncio(loop_scope="session")
+async def test_a_cascade_is_heard_while_it_is_made(
+    channel: Any, generation: Any, ingest: Any, weights: tuple[Weights, Weights]
+) -> None:
+    """Of 20 s in stereo the first are heard before it is done, and are those of the file; the
+    answer tells what is heard in it and what the masks were."""
+    names = ("drawn-codec", "drawn-cascade")
+    for name, state in zip(names, weights, strict=True):
+        await imported(channel, generation, name, state)
+    song = signals.song(120, "A", "minor", 18, seed=1)
+    tracks = (ingest.put(song).name, ingest.put(noise(3, 2)[:, None], codec.RATE_HZ).name)
+    request = asking(
+        tracks,
+        engine="encodec-cascade",
+        output=outputs_pb2.OutputSettings(duration_seconds=20.0, channel_count=2),
+    )
+    request.cascade.codec, request.cascade.model = (f"models/{name}" for name in names)
+    operation = await generation.GenerateFromTracks(request)
+    frames, frame = [], 0
+    while True:  # each message in a call of its own: every one resumes where the last ended
+        listening = tracks_pb2.StreamGenerationRequest(operation=operation.name, start_frame=frame)
+        async for last in generation.StreamGeneration(listening, timeout=WAIT_SECONDS):
+            if last.frames or last.is_final:
+                break
+        if not frame:
+            wanted = operations_pb2.GetOperationRequest(name=operation.name)
+            stub = operations_pb2_grpc.OperationsStub(channel)
+            assert not (await stub.GetOperation(wanted)).done
+            assert last.format.channel_count == 2
+        frames.append(np.frombuffer(last.frames, "<f4").reshape(-1, 2))
+        frame += len(frames[-1])
+        if frame == last.total_frame_count:
+            break
+    done, _ = await ended(channel, operation)
+    answer = tracks_pb2.GenerateFromTracksResponse()
+    assert done.response.Unpack(answer), done.error
+    _, stored = fetched(answer.generation.url)
+    assert len(stored) == 20 * codec.RATE_HZ
+    assert np.array_equal(np.concatenate(frames), stored)
+    heard = answer.generation.adherence
+    assert heard.integrated_lufs < 0.0
+    assert heard.passed
+    assert any("have ended after 18.0 s" in warning for warning in heard.warnings)
+    assert (answer.masks.track_1_mean, answer.masks.complementarity) == (1.0, 0.0)
+    assert "Track 1 is masked nowhere." in answer.masks.warnings
+    assert float(answer.provenance.settings["track_1.bpm"]) == pytest.approx(120.0, abs=1.0)
+    asked = explain_pb2.ExplainRequest(operation=operation.name)
+    facts = {fact.name: fact for fact in (await generation.Explain(asked)).facts}
+    assert facts["track_1.key"].value == "A minor"
+    assert {"cascade.stage_count", "masks", "loudness"} <= set(facts)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from chorale_generation.cascade.codec import expected_shapes
+from chorale_generation.cascade import codec
 from chorale_generation.cascade.network import Cascade, Shape
 from chorale_generation.checking import check
 from chorale_generation.checkpoints import CheckpointRefused, NotTrained, read
@@ -132,8 +132,8 @@ def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
 def test_an_untrained_codec_is_not_trained(tmp_path: Path) -> None:
     """EnCodec without training has all-zero codebooks, and is refused."""
     path = tmp_path / "codec"
-    # Only codebooks are looked at for being zero; shapes are those of the real codec.
-    weights = {name: torch.zeros(shape) for name, shape in expected_shapes().items()}
+    shape = codec.Shape(filters=2, codebook_count=2)
+    weights = {name: torch.zeros(sizes) for name, sizes in codec.expected_shapes(shape).items()}
     path.write_bytes(saved(weights))
     with pytest.raises(NotTrained, match="codebooks are all zero"):
         check(str(path), "codec.th", "encodec-cascade", "models/encodec-24khz")

@@ -57,9 +57,13 @@ async def test_two_files_become_one(run: Run, language_model: LanguageModel) -> 
 
 
 async def test_a_program_reads_the_answer(run: Run) -> None:
-    """With --json the answer is one object; a stretch of each track is taken."""
+    """With --json the answer is one object; a stretch of each track is taken. What is listened
+    to while it is made is what is fetched when it is."""
     stretches = ["--span-1", "0:01-0:05", "--span-2", "0:02-0:06"]
-    made = await run("generate", "a.flac", "b.flac", *stretches, "--seconds", "2", "--json")
+    files = ["--listen", "heard.wav", "-o", "made.wav"]
+    made = await run("generate", "a.flac", "b.flac", *stretches, *files, "--seconds", "2", "--json")
+    heard, fetched = (soundfile.read(name)[0].tolist() for name in ("heard.wav", "made.wav"))
+    assert heard == fetched
     answer = json.loads(made.stdout)
     assert answer["generation"]["frameCount"] == "48000"
     assert answer["provenance"]["settings"]["track_1.duration_seconds"] == "4"
@@ -92,6 +96,12 @@ async def test_weights_are_brought_in_by_a_command(run: Run) -> None:
     assert "best" in (await run("models", "models/shelf/1", "--alias", "best")).stdout
     assert "models/shelf/1" in (await run("models", "models/shelf/best")).stdout
     await run("models", "models/shelf", "--import", "lamp.pt", *options, "--alias", "best")
+    assert "best" not in (await run("models", "models/shelf", "--unalias", "best")).stdout
+    for name, alias in (("models/shelf", "best"), ("models/shelf/1", "x")):
+        refused = await asyncio.to_thread(
+            CliRunner().invoke, cli, ["models", name, "--unalias", alias]
+        )
+        assert refused.exit_code == 2
     torch.save({"a": print}, "evil.pt")
     arguments = ["models", "models/evil", "--import", "evil.pt", "--engine", "bark"]
     refused = await asyncio.to_thread(CliRunner().invoke, cli, arguments)

@@ -78,7 +78,7 @@ def test_requests_together_give_what_they_give_alone(models: making.Models) -> N
     together = making.make(models, pairs, Rung(width=8, device="cuda"), lambda *_: None)
     for each, made in zip(pairs, together, strict=True):
         (alone,) = making.make(models, [each], Rung(device="cuda"), lambda *_: None)
-        assert (made.concessions, made.device) == ((), "cuda")
+        assert (made.concessions, made.rung.device) == ((), "cuda")
         assert np.abs(alone.sound - made.sound).max() < 1e-4
 
 
@@ -104,7 +104,7 @@ def test_a_gpu_without_room_gives_way_step_by_step(models: making.Models) -> Non
     assert gave == ladder[: len(gave)]
     assert [len(made.sound) for made in capped] == [len(each.one) for each in asked]
     free = making.make(models, asked, Rung(width=4, device="cuda"), lambda *_: None)
-    assert (free[0].concessions, free[0].device) == ((), "cuda")
+    assert (free[0].concessions, free[0].rung.device) == ((), "cuda")
 
 
 @pytest.mark.parametrize("mixed_precision", [False, True])

@@ -85,7 +85,7 @@ async def test_engines_are_told_honestly(ada: AsyncChorale) -> None:
     assert {name for name, engine in told.items() if engine.available} == {"mosaic", "chorale"}
     assert {name for name, engine in told.items() if not engine.remedy} == {"mosaic", "chorale"}
     assert told["musicgen-small"].remedy == NO_REMEDY
-    assert "ImportModel" in told["encodec-cascade"].remedy
+    assert "chorale train codec" in told["encodec-cascade"].remedy
     cascade = told["encodec-cascade"]
     assert not cascade.commercial_use
     assert [(weights.name, weights.licence) for weights in cascade.weights] == [

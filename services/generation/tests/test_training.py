@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -102,6 +103,7 @@ def test_training_that_is_killed_ends_with_the_same_model(
         "asked = pickle.load(open(sys.argv[1], 'rb'))\n"
         "while not teaching.lap(asked, sys.argv[2], 0.0).ended_by: pass\n"
     )
+    pairs = replace(pairs, plan=replace(pairs.plan, epochs=3))
     state, asked = tmp_path / "killed", tmp_path / "asked"
     asked.write_bytes(pickle.dumps(pairs))
     child = subprocess.Popen([sys.executable, "-c", script, str(asked), str(state)])

@@ -304,6 +304,7 @@ async def test_a_cascade_is_trained_and_makes_a_track(
     assert result.generation.frame_count == 2 * RATE_HZ
     digests = [codec.model.files[0].sha256, models[1].files[0].sha256]
     assert [each.sha256 for each in result.provenance.weights] == digests
+    assert result.masks.track_1_mean + result.masks.track_2_mean == pytest.approx(1.0)
 
 
 async def test_a_cancelled_training_keeps_nothing(

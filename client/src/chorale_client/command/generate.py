@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chorale_client.command import mastering, naming, sources
+from chorale_client.command import mastering, naming, sources, streaming
 from chorale_client.command.session import Session, subcommand
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 @click.option("--engine", default="", help="As `chorale engines generation` lists them.")
 @click.option("--model", default="", help="Cascade of encodec-cascade. Default: models/cascade.")
 @click.option("--codec", default="", help="Its codec. Default: models/encodec-24khz.")
+@click.option("--stages", type=int, help="Stages of the cascade to run. Default: all it has.")
+@click.option("--listen", default="", help="Write sound here while it is made; - is a pipe.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Write the WAV file here.")
 def command(session: Session, one: str, other: str, out: Path | None, **said: Any) -> None:
     """Make one track out of two: the rhythm of one, the harmony of the other.
@@ -41,6 +43,7 @@ def command(session: Session, one: str, other: str, out: Path | None, **said: An
     \b
     chorale generate a.mp3 b.mp3 -o both.wav
     chorale generate a.mp3 b.mp3 --influence 0.7 --seconds 30 --stereo --seed 1
+    chorale generate a.mp3 b.mp3 --seconds 120 --listen - | ffplay -autoexit -
     """
     from chorale.generation.v1 import outputs_pb2, tracks_pb2
 
@@ -65,16 +68,24 @@ def command(session: Session, one: str, other: str, out: Path | None, **said: An
                 section_bars=said["section_bars"] or 0,
             ),
         )
-        if said["model"] or said["codec"]:
-            request.cascade.model, request.cascade.codec = said["model"], said["codec"]
+        cascade = tracks_pb2.CascadeSettings(
+            model=said["model"], codec=said["codec"], stage_count=said["stages"] or 0
+        )
+        if cascade.ByteSize():
+            request.cascade.CopyFrom(cascade)
         if not request.mosaic.ByteSize():
             request.ClearField("mosaic")  # another engine need not know it
         operation = chorale.start(
             chorale.generation.GenerateFromTracks, request, tracks_pb2.GenerateFromTracksResponse
         )
+        if said["listen"]:
+            streaming.listen(chorale, operation.name, said["listen"])
         answer = mastering.finished(session, operation, "generating")
         path = _written(chorale, answer.audio, out)
-        _tell(session, answer, operation.name, path)
+        if said["listen"] != "-":  # there the sound went
+            _tell(session, answer, path)
+        if not session.as_json:
+            _warn(answer, operation.name)
 
 
 def _clip(session: Session, chorale: "Chorale", sound: str, stretch: str) -> "Clip":
@@ -90,24 +101,29 @@ def _written(chorale: "Chorale", audio: str, out: Path | None) -> str:
     return str(chorale.get(audio, out / "generated_music.wav" if out.is_dir() else out))
 
 
-def _tell(
-    session: Session, answer: "GenerateFromTracksResponse", operation: str, path: str
-) -> None:
-    """What was meant, what is heard, and how to read more of it."""
-    if session.as_json:
-        session.say(answer)
-        return
+def _figure(value: float, unit: str) -> str:
+    """A figure that was asked for, or heard; nothing where it was not."""
+    return f"{value:.1f} {unit}" if value else ""
+
+
+def _tell(session: Session, answer: "GenerateFromTracksResponse", path: str) -> None:
+    """What was meant, and what is heard."""
     heard = answer.generation.adherence
-    session.table(
-        ("what", "meant", "heard"),
-        [
-            ("tempo", f"{heard.wanted_bpm:.1f} BPM", f"{heard.found_bpm:.1f} BPM"),
+    if not session.as_json:
+        rows = [
+            ("tempo", _figure(heard.wanted_bpm, "BPM"), _figure(heard.found_bpm, "BPM")),
             ("key", heard.wanted_key, heard.found_key),
-            ("loudness", "", f"{heard.integrated_lufs:.1f} LUFS"),
+            ("loudness", "", _figure(heard.integrated_lufs, "LUFS")),
             ("seed", str(answer.seed), ""),
-        ],
-    )
-    for warning in heard.warnings:
+        ]
+        session.table(("what", "meant", "heard"), rows)
+    session.say(answer, naming.short(answer.audio, session.for_people), path)
+
+
+def _warn(answer: "GenerateFromTracksResponse", operation: str) -> None:
+    """What had to give, what is off, and how to read more of it."""
+    for concession in answer.generation.concessions:
+        click.echo(f"memory was short: {concession}", err=True)
+    for warning in (*answer.generation.adherence.warnings, *answer.masks.warnings):
         click.echo(f"warning: {warning}", err=True)
     click.echo(f"why: chorale explain {operation}", err=True)
-    session.say(answer, naming.short(answer.audio, session.for_people), path)

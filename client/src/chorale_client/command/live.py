@@ -1,13 +1,15 @@
 """`chorale live`."""
 
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from chorale_client.command import naming, sources
+from chorale_client.command import microphone, naming, sources
 from chorale_client.command.session import Session, subcommand
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ _FLASH_SECONDS = 0.15  # for so long after a beat its dot is filled
 
 
 @subcommand("live")
-@click.argument("sound", metavar="[FILE|AUDIO|-]", default="-")
+@click.argument("sound", metavar="[FILE|AUDIO|-]", default="")
 @click.option("--fast", is_flag=True, help="As fast as can be, not as it plays.")
 @click.option("--bpm", default=0.0, help="The tempo to expect, in beats per minute.")
 @click.option("--vocabulary", default="", help="Chord labels to choose from, such as majmin.")
@@ -38,45 +40,57 @@ def command(
 ) -> None:
     """Hear beats, chords, key and loudness while a sound plays. A file is stored first.
 
-    `-` hears float32 frames from the standard input, at --rate and with --channels: that is how a
-    microphone is heard. On a terminal one line follows the music; elsewhere every chord is a line
-    once it is sure. Every answer is a line with --json.
+    Without a name it hears the microphone, by arecord, parec or rec. `-` hears float32 frames from
+    the standard input. Both at --rate and with --channels. Ctrl-C ends the sound, and what was
+    heard is told. On a terminal one line follows the music; elsewhere every chord is a line once it
+    is sure. Every answer is a line with --json.
 
     \b
+    chorale live
     chorale live song.wav
-    arecord -q -t raw -f FLOAT_LE -r 44100 -c 2 | chorale live -
     ffmpeg -i URL -f f32le -ar 44100 -ac 2 - | chorale live - --json
     """
     from chorale.analysis.v1 import live_pb2
 
     config = live_pb2.StreamAnalysisConfig()
     config.beats.bpm_hint, config.chords.vocabulary = bpm, vocabulary
-    with session.chorale() as chorale:
-        if sound == "-":
-            config.format.sample_rate_hz, config.format.channel_count = rate, channels
-            requests = _from_stdin(config)
-        else:
+    config.format.sample_rate_hz, config.format.channel_count = rate, channels
+    with session.chorale() as chorale, ExitStack() as opened:
+        if sound and sound != "-":
             audio = sources.stored(session, chorale, sound)
             form = chorale.info(audio).format
             config.format.sample_rate_hz = form.sample_rate_hz
             config.format.channel_count = form.channel_count
-            requests = _played(chorale, audio, config, not fast)
+            is_over = threading.Event()
+            opened.enter_context(microphone.ended_by_ctrl_c(is_over.set))
+            requests = _played(chorale, audio, config, not fast, is_over)
+        elif sound or not sys.stdin.isatty():
+            opened.enter_context(microphone.ended_by_ctrl_c(_wait_for_the_end))
+            requests = _recorded(config, sys.stdin.buffer)
+        else:
+            frames = opened.enter_context(microphone.recording(rate, channels))
+            requests = _recorded(config, frames)
         _follow(session, chorale.analysis.StreamAnalysis(requests), config.format.sample_rate_hz)
+
+
+def _wait_for_the_end() -> None:
+    """Who writes to our standard input had the same Ctrl-C, and ends it."""
 
 
 def _follow(session: Session, answers: Any, rate_hz: int) -> None:
     last: Any = None
+    told = 0  # up to which frame chords were told
     for last in answers:
         if session.as_json:
             session.say(last)
-        elif last.HasField("timeline"):
-            break
-        elif session.for_people and not last.is_final:
-            click.echo(f"\r\033[K{_now(last, rate_hz)}", nl=False, err=True)
-        elif last.is_final and not session.for_people:
-            for chord in last.chords:
-                if chord.start_frame >= last.span.start_frame:
+        elif session.for_people and not last.HasField("timeline"):
+            if not last.is_final:
+                click.echo(f"\r\033[K{_now(last, rate_hz)}", nl=False, err=True)
+        elif last.is_final:
+            for chord in last.timeline.chords.chords or last.chords:
+                if chord.start_frame >= told and not session.for_people:
                     session.say(chord, naming.clock(chord.start_seconds), chord.label)
+            told = last.span.start_frame + last.span.frame_count
     if session.for_people:
         click.echo(err=True)
     if last is not None and not session.as_json:
@@ -116,23 +130,23 @@ def _now(answer: "StreamAnalysisResponse", rate_hz: int) -> str:
     )
 
 
-def _from_stdin(config: Any) -> Iterator["StreamAnalysisRequest"]:
-    """The config, and then whole frames of what comes on the standard input."""
+def _recorded(config: Any, frames: microphone.Frames) -> Iterator["StreamAnalysisRequest"]:
+    """The config, and then whole frames as they come."""
     from chorale.analysis.v1 import live_pb2
 
     yield live_pb2.StreamAnalysisRequest(config=config)
     frame_bytes = 4 * config.format.channel_count
     block_bytes = round(_BLOCK_SECONDS * config.format.sample_rate_hz) * frame_bytes
-    while block := sys.stdin.buffer.read(block_bytes):
+    while block := frames.read(block_bytes):
         # What is cut off in the middle of its last frame ends before it.
         whole = len(block) // frame_bytes * frame_bytes
         yield live_pb2.StreamAnalysisRequest(frames=block[:whole])
 
 
 def _played(
-    chorale: "Chorale", audio: str, config: Any, in_time: bool
+    chorale: "Chorale", audio: str, config: Any, in_time: bool, is_over: threading.Event
 ) -> Iterator["StreamAnalysisRequest"]:
-    """The frames of audio that is stored, in the time that they take to play."""
+    """The frames of audio that is stored, in the time that they take to play, until it is over."""
     from chorale.analysis.v1 import live_pb2
 
     yield live_pb2.StreamAnalysisRequest(config=config)
@@ -141,6 +155,8 @@ def _played(
         frame_bytes = 4 * frames.channel_count
         block_bytes = round(_BLOCK_SECONDS * frames.sample_rate_hz) * frame_bytes
         for start in range(0, len(frames.pcm), block_bytes):
+            if is_over.is_set():
+                return
             block = frames.pcm[start : start + block_bytes]
             sent += len(block) // frame_bytes
             if in_time:

@@ -34,6 +34,7 @@ _CHUNK_BYTES = 1 << 19
 @click.option("--description", default="", help="With --register: what it is for.")
 @click.option("--providers", is_flag=True, help="Show instead who runs models elsewhere, and how.")
 @click.option("--alias", default="", help="Point this alias at the version that is named.")
+@click.option("--unalias", default="", help="Remove this alias of the model that is named.")
 @click.option("--delete", is_flag=True, help="Let go of the version that is named.")
 def command(
     session: Session,
@@ -42,6 +43,7 @@ def command(
     licence: str,
     file: Path | None,
     alias: str,
+    unalias: str,
     delete: bool,
     providers: bool,
     **elsewhere: str,
@@ -53,6 +55,7 @@ def command(
     chorale models models/starter --json
     chorale models models/encodec-24khz --import encodec_24khz-d7cc33bc.th --engine encodec-cascade
     chorale models models/cascade/3 --alias best
+    chorale models models/cascade --unalias best
     chorale models models/cascade/2 --delete
     chorale models models/cello --register studio/cello:5c7d5dc6 --provider replicate
     chorale models --providers
@@ -71,6 +74,8 @@ def command(
     family, _, version = name.rpartition("/")
     if file is None and (alias or delete) and family.count("/") != 1:
         raise click.UsageError("--alias and --delete need a version, as models/cascade/2.")
+    if unalias and not (name.startswith("models/") and name.count("/") == 1):
+        raise click.UsageError("--unalias needs a model, as models/cascade.")
     with session.chorale() as chorale:
         if file is not None:
             found = [_imported(session, chorale, file, name, engine, licence, alias)]
@@ -79,6 +84,8 @@ def command(
         elif alias:
             wish = models_pb2.SetAliasRequest(model=family, alias=alias, version=version)
             found = [chorale.generation.SetAlias(wish).model]
+        elif unalias:
+            found = _without(chorale, name, unalias)
         elif delete:
             chorale.generation.DeleteModel(models_pb2.DeleteModelRequest(name=name))
             found = []
@@ -104,6 +111,16 @@ def command(
             for each in found
         ],
     )
+
+
+def _without(chorale: "Chorale", name: str, alias: str) -> list["Model"]:
+    """A model's versions, none of which has the alias any more."""
+    from chorale.generation.v1 import models_pb2
+
+    if alias not in [known for each in _listed(chorale, "", name) for known in each.aliases]:
+        raise click.UsageError(f"{name} has no alias {alias}.")
+    chorale.generation.SetAlias(models_pb2.SetAliasRequest(model=name, alias=alias))
+    return _listed(chorale, "", name)
 
 
 def _registered(chorale: "Chorale", name: str, licence: str, elsewhere: dict[str, str]) -> "Model":
@@ -171,10 +188,10 @@ def _imported(
     return model
 
 
-def _listed(chorale: "Chorale", engine: str) -> list["Model"]:
+def _listed(chorale: "Chorale", engine: str, name: str = "") -> list["Model"]:
     from chorale.generation.v1 import models_pb2
 
-    request = models_pb2.ListModelsRequest(engine=engine)
+    request = models_pb2.ListModelsRequest(engine=engine, model=name)
     found: list[Model] = []
     while True:
         answer = chorale.generation.ListModels(request)

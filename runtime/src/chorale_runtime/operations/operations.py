@@ -26,7 +26,7 @@ from chorale_runtime.operations.queues import Queues
 from chorale_runtime.operations.records import Record, identity_of
 from chorale_runtime.operations.store import Draft, Store
 from chorale_runtime.operations.sweep import Purge, Sweeper
-from chorale_runtime.operations.transitions import Policy
+from chorale_runtime.operations.transitions import Policy, success
 from chorale_runtime.operations.work import Work
 from chorale_runtime.operations.worker import Worker
 from chorale_runtime.processes import CPU, Processes
@@ -126,13 +126,15 @@ class Operations:
         audio: Sequence[str] = (),
         priority: int = 0,
         queue: str = "",
+        answer: Message | None = None,
     ) -> longrunning_pb.Operation:
         """Accept a piece of work for the current caller, or return what its request_id began.
 
         When this returns, the operation is in the database and will end. Raises
         `RequestIdReused` if the request_id stands for a different request, `QueueFull`
         if too much is waiting. Of higher `priority` is run first. `queue`, one of the slots
-        given to `open`, is for work that does not want what its work's queue is for.
+        given to `open`, is for work that does not want what its work's queue is for. With an
+        `answer` that is known already the operation has ended when it is returned.
         """
         if work.method not in self._queues:
             raise ValueError(f"{work.method} is not among the works of these operations")
@@ -147,6 +149,7 @@ class Operations:
             priority=priority,
             traceparent=traces.traceparent(),
             audio=audio,
+            ending=None if answer is None else success(answer),
         )
         return (await self._store.start(draft)).operation()
 

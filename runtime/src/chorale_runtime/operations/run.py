@@ -5,7 +5,6 @@ import enum
 import logging
 
 import psycopg
-from google.longrunning import operations_pb2 as longrunning_pb
 from google.protobuf.message import Message
 
 from chorale_runtime import caller, deadline, traces
@@ -14,7 +13,7 @@ from chorale_runtime.operations.errors import OperationCancelled
 from chorale_runtime.operations.failures import Retry, Speaker, detail_of, judge
 from chorale_runtime.operations.ledger import Ledger, RunKey
 from chorale_runtime.operations.records import Record
-from chorale_runtime.operations.transitions import Ending
+from chorale_runtime.operations.transitions import Ending, success
 from chorale_runtime.operations.work import Job, Notes, Step, Work
 from chorale_runtime.processes import Processes
 from chorale_runtime.refusals import DeadlineExceeded
@@ -142,7 +141,7 @@ class Run:
     def _verdict(self, body: "asyncio.Task[Message]") -> Ending | Retry:
         if body.done() and not body.cancelled() and body.exception() is None:
             # Done is done, even if it was to be stopped in the same moment.
-            return _success(body.result())
+            return success(body.result())
         if self._reason is Reason.CANCELLED:
             error = OperationCancelled(self.record.name)
             return Ending(
@@ -189,13 +188,3 @@ class Run:
                 except STORE_AWAY:
                     self._notes.restore(steps)
             await asyncio.sleep(STEP_SECONDS)
-
-
-def _success(response: Message) -> Ending:
-    packed = longrunning_pb.Operation()
-    packed.response.Pack(response)
-    return Ending(
-        "succeeded",
-        Step("done", 1.0, ""),
-        response=bytes(packed.response.SerializeToString()),
-    )

@@ -32,6 +32,7 @@ class Draft:
     priority: int
     traceparent: str
     audio: Sequence[str]
+    ending: Ending | None = None  # of what is answered already
 
     @property
     def request_digest(self) -> bytes:
@@ -57,7 +58,8 @@ class Store:
         async with self._database.connection() as connection:
             found = await self._by_request(connection, draft)
             if found is None:
-                await _refuse_full(connection, draft.queue, self._policy.queue_limit)
+                if draft.ending is None:
+                    await _refuse_full(connection, draft.queue, self._policy.queue_limit)
                 await self._insert(connection, draft)
                 found = await self._by_request(connection, draft)
         if found is None:
@@ -193,6 +195,9 @@ class Store:
             ),
         )
         if await cursor.fetchone() is None:
+            return
+        if draft.ending is not None:
+            await end(connection, identity, draft.ending, self._policy.retention_seconds)
             return
         job = await self._queue.defer(connection, identity, draft.queue, draft.priority)
         await connection.execute("UPDATE operations SET job_id = %s WHERE id = %s", (job, identity))

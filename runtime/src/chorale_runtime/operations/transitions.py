@@ -8,6 +8,9 @@ queued --claim--> running --end--> succeeded | failed | cancelled
 import uuid
 from dataclasses import dataclass
 
+from google.longrunning import operations_pb2 as longrunning_pb
+from google.protobuf.message import Message
+
 from chorale_runtime.database import Connection
 from chorale_runtime.operations.work import Step
 
@@ -42,6 +45,15 @@ class Policy:
     """Between two looks into an idle queue; work is otherwise announced."""
     drain_seconds: float = 5.0
     """How long running work may go on at shutdown before it is handed back."""
+
+
+def success(response: Message) -> Ending:
+    """The ending of what gave this answer."""
+    packed = longrunning_pb.Operation()
+    packed.response.Pack(response)
+    return Ending(
+        "succeeded", Step("done", 1.0, ""), response=bytes(packed.response.SerializeToString())
+    )
 
 
 async def tell(connection: Connection, identity: uuid.UUID, step: Step) -> None:

@@ -11,7 +11,7 @@ from scipy.ndimage import maximum_filter1d, uniform_filter1d
 
 from chorale_analysis import harte, onsets
 from chorale_analysis.chord_decoder import Cut, Evidence, Floats, Model, decode, worth
-from chorale_analysis.chroma import HOPS_PER_SECOND
+from chorale_analysis.chroma import HOPS_PER_SECOND, harmonic
 from chorale_analysis.harmony import VOCABULARIES, Alternative, Chord, ChordSettings, Harmony
 from chorale_analysis.key import chances_of
 from chorale_analysis.onsets import Onsets
@@ -65,8 +65,11 @@ def recognize(
     model = model_of(labels)
     evidence = _evidence(pitches, heard, labels)
     cuts = joined(decode(evidence, model))
+    is_harmonic = harmonic(pitches.chroma)
+    if not is_harmonic:
+        cuts = [Cut(0, len(evidence.treble), -1)] if cuts else []
     scores = [likeness(evidence, model, cut) for cut in cuts]
-    tonal = tonality_of(cuts, scores)
+    tonal = tonality_of(cuts, scores) * is_harmonic
     told = Telling([*labels, harte.Label(-1, harte.NONE)], tonal, settings.alternative_count)
     edges = [*(max(0.0, (cut.first - 0.5) / HOPS_PER_SECOND) for cut in cuts), duration_seconds]
     chords = tuple(

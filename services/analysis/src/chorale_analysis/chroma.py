@@ -15,6 +15,14 @@ _FAINTEST = 1e-4  # peaks this much below the greatest are noise
 _BINS = 120  # an octave in steps of 10 cents
 _CENTS = 1200 // _BINS
 
+# Where there is harmony. Of the power of clicks .04 to .57 is in peaks, of DC none; of music from
+# .69. A tone is one pitch class, a hum up to 1.4. Over 2 s each, the pitch classes of noise are
+# alike (spread over mean: .1 to .23), those of speech nearly so (.36), those of music differ at
+# times (.55 and more in a tenth of it).
+_PEAKS_LEAST, _CLASSES_LEAST = 0.1, 1.5
+_SPREAD_OF_NOISE, _SPREAD_OF_MUSIC = 0.25, 0.5
+_STRETCH_SECONDS, _STRETCH_PERCENTILE = 2.0, 90
+
 
 @dataclass(frozen=True)
 class Chroma:
@@ -86,6 +94,26 @@ class ChromaListener:
             # A tone puts 1.5 times its peak power into the three bins of a Hann window's lobe.
             self._in_peaks += 1.5 * float(np.sum(magnitude**2))
             self._in_all += float(np.sum(np.square(heard, dtype=np.float64)))
+
+
+def class_count(classes: npt.NDArray[np.float64]) -> float:
+    """How many pitch classes share the sound, as if each had as much of it; 0 for none."""
+    power = float(np.sum(np.square(classes)))
+    return float(classes.sum()) ** 2 / power if power > 0.0 else 0.0
+
+
+def harmonic(chroma: Chroma) -> float:
+    """How surely there is harmony, in [0, 1]: none in noise, a single tone or DC."""
+    if chroma.peak_share < _PEAKS_LEAST or not len(chroma.classes):
+        return 0.0
+    count = max(1, round(len(chroma.classes) / (_STRETCH_SECONDS * HOPS_PER_SECOND)))
+    means = np.stack([part.mean(axis=0) for part in np.array_split(chroma.classes, count)])
+    if class_count(means.mean(axis=0)) < _CLASSES_LEAST:
+        return 0.0
+    spreads = means.std(axis=1) / np.maximum(means.mean(axis=1), 1e-9)
+    spread = float(np.percentile(spreads, _STRETCH_PERCENTILE))
+    rise = (spread - _SPREAD_OF_NOISE) / (_SPREAD_OF_MUSIC - _SPREAD_OF_NOISE)
+    return float(np.clip(rise, 0.0, 1.0))
 
 
 def tuning_cents(octave: npt.NDArray[np.float64]) -> float:

@@ -108,6 +108,10 @@ class Engine:
         """What to do when it is not present."""
         return "" if self.is_present else self.help
 
+    def takes(self, duration_seconds: float) -> bool:
+        """Whether sound of this length is within its own limit."""
+        return not self.limit_seconds or duration_seconds <= self.limit_seconds
+
 
 def _madmom(
     capability: str, description: str, price: float, vocabularies: tuple[str, ...] = ()
@@ -188,7 +192,7 @@ ENGINES = (
     Engine(
         name="chorale",
         capability=CHORDS,
-        version="1",
+        version="2",
         description="Notes with overtones and bass, decoded by a segmental model.",
         code_licence="Apache-2.0",
         is_default=True,
@@ -232,11 +236,13 @@ ENGINES = (
     Engine(
         name="chorale",
         capability=KEY,
-        version="2",
+        version="3",
         description="Tuned chroma of spectral peaks, likened to the profiles of 24 keys.",
         code_licence="Apache-2.0",
         is_default=True,
     ),
+    _brought("skey", KEY, "The key of the whole by a self-supervised network.", "MIT", SKEY),
+    _madmom(KEY, "The key of the whole by a convolutional network.", 0.06),
     Engine(
         name="chorale",
         capability=STRUCTURE,
@@ -256,14 +262,12 @@ ENGINES = (
     Engine(
         name="chorale",
         capability=LIVE,
-        version="1",
+        version="2",
         description="Beats, chords, key and loudness while it plays: nothing looks ahead.",
         code_licence="Apache-2.0",
         is_default=True,
         vocabularies=tuple(VOCABULARIES),
     ),
-    _brought("skey", KEY, "The key of the whole by a self-supervised network.", "MIT", SKEY),
-    _madmom(KEY, "The key of the whole by a convolutional network.", 0.06),
 )
 """By capability, the default first. More come with the engines themselves."""
 
@@ -310,13 +314,17 @@ def _with_weights(engine: Engine, directory: str) -> Engine:
 
 
 def choose(
-    capability: str, name: str, commercial_only: bool = False, weights_directory: str = ""
+    capability: str,
+    name: str,
+    commercial_only: bool = False,
+    weights_directory: str = "",
+    duration_seconds: float = 0.0,
 ) -> Engine:
     """The engine of this name, able to work; the default for an empty name.
 
-    For `auto` it is the default with all who help it and are there, as one engine of their names.
-    Raises `EngineUnknown`, `EngineNoncommercial` and `EngineUnavailable`: no engine ever stands in
-    for another that was asked for by name.
+    For `auto` it is the default with who helps it, is there and takes sound of that length, as one
+    engine of both names. Raises `EngineUnknown`, `EngineNoncommercial` and `EngineUnavailable`: no
+    engine ever stands in for another that was asked for by name.
     """
     able = [engine for engine in known(weights_directory) if engine.capability == capability]
     for engine in able:
@@ -327,15 +335,31 @@ def choose(
                 lacks = engine.file and not engine.file.path(weights_directory)
                 kind = WeightsMissing if lacks else EngineUnavailable
                 raise kind(engine.name, engine.remedy)
-            return _helped(engine, able, commercial_only) if name == AUTO else engine
+            if name == AUTO:
+                return _helped(engine, able, commercial_only, duration_seconds)
+            return engine
     raise EngineUnknown(name, capability, ",".join(engine.name for engine in able))
 
 
-def _helped(default: Engine, able: list[Engine], commercial_only: bool) -> Engine:
-    """The default with its helper, under both's licences; alone where none is there and allowed."""
+def long_enough(
+    capability: str, duration_seconds: float, weights_directory: str = ""
+) -> tuple[str, ...]:
+    """The engines that are there and take sound of this length."""
+    return tuple(
+        engine.name
+        for engine in known(weights_directory)
+        if engine.capability == capability and engine.is_present and engine.takes(duration_seconds)
+    )
+
+
+def _helped(
+    default: Engine, able: list[Engine], commercial_only: bool, duration_seconds: float
+) -> Engine:
+    """The default with its helper, under both's licences; alone where none is there and fits."""
     for helper in able:
-        allowed = helper.allows_commercial_use or not commercial_only
-        if helper.name == _HELPERS.get(default.capability) and helper.is_present and allowed:
+        fits = helper.allows_commercial_use or not commercial_only
+        fits = fits and helper.is_present and helper.takes(duration_seconds)
+        if fits and helper.name == _HELPERS.get(default.capability):
             return replace(
                 helper,
                 name=f"{default.name}+{helper.name}",

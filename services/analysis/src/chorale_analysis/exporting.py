@@ -63,7 +63,7 @@ def jams(sheet: Sheet, engines: Mapping[str, str]) -> bytes:
         by = engines.get("beats", "")
         annotations.append(_annotation(sheet, "beat", beats, by))
         tempo = [{"time": sheet.start_seconds, "duration": sheet.end_seconds - sheet.start_seconds,
-                  "value": sheet.bpm, "confidence": 1.0}]  # fmt: skip
+                  "value": sheet.bpm, "confidence": sheet.bpm_confidence}]  # fmt: skip
         annotations.append(_annotation(sheet, "tempo", tempo, by))
     document = {
         "annotations": annotations,

@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from chorale_analysis.chroma import HOPS_PER_SECOND, Chroma
+from chorale_analysis.chroma import HOPS_PER_SECOND, Chroma, class_count
 from chorale_analysis.learned import KEY
 from chorale_analysis.tonality import KEYS, Candidate, KeySettings, Region, Tonality, relation
 
@@ -29,6 +29,9 @@ _FIT_OF_NOISE, _FIT_OF_MUSIC = 0.35, 0.55
 # Clicks and drums have broad spectra (.04 to .57 of the power is in peaks), music .69 and more;
 # noise has as many peaks as music.
 _PEAKS_OF_CLICKS, _PEAKS_OF_MUSIC = 0.25, 0.65
+
+# How many pitch classes share the sound: a tone or a hum is one (to 1.4), a fifth is two.
+_CLASSES_OF_TONE, _CLASSES_OF_MUSIC = 1.5, 2.0
 
 _CANDIDATES = 5
 _WINDOW_SECONDS = 4.0
@@ -117,6 +120,7 @@ def _tonal(chroma: Chroma, fit: float) -> float:
         (spread, _SPREAD_OF_NOISE, _SPREAD_OF_MUSIC),
         (fit, _FIT_OF_NOISE, _FIT_OF_MUSIC),
         (chroma.peak_share, _PEAKS_OF_CLICKS, _PEAKS_OF_MUSIC),
+        (class_count(classes), _CLASSES_OF_TONE, _CLASSES_OF_MUSIC),
     )
     return float(np.prod([np.clip((v - low) / (high - low), 0.0, 1.0) for v, low, high in rises]))
 

@@ -11,13 +11,13 @@ from chorale_analysis.dynamics import (
     DynamicsSettings,
     Stretch,
 )
-from chorale_analysis.loudness import LoudnessListener, summary
+from chorale_analysis.loudness import STEPS_PER_SECOND, LoudnessListener, summary
 from chorale_analysis.onsets import HOPS_PER_SECOND, Floats, Onsets
 from chorale_analysis.spectra import Array
+from chorale_analysis.steps import Steps
 
 _FINE_PER_SECOND = 100  # silence is looked for in steps of 10 ms
 _SILENCE_SECONDS = 0.1  # shorter ones are the gaps between notes
-_STEPS_PER_SECOND = 10
 _NO_ONSETS = 1e-6
 
 
@@ -25,38 +25,25 @@ class LevelListener:
     """Takes frames `(frames, channels)` at their own rate."""
 
     def __init__(self, sample_rate_hz: int, channel_count: int) -> None:
-        self._rate = sample_rate_hz
         self._loudness = LoudnessListener(sample_rate_hz, channel_count)
-        self._sum, self._frames = 0.0, 0  # of the step under way, and of all
-        self._squares: list[float] = []  # mean squares of 10 ms
+        self._squares = Steps(sample_rate_hz, _FINE_PER_SECOND)
 
     def push(self, frames: Array) -> None:
         """Measures the next frames."""
         self._loudness.push(frames)
-        power = np.mean(np.square(frames, dtype=np.float64), axis=1)
-        edges = self._edges(self._frames, self._frames + len(power))
-        parts = np.split(power, [edge - self._frames for edge in edges])
-        for part in parts[:-1]:
-            total = self._sum + float(part.sum())
-            count = len(self._squares)
-            self._squares.append(total / max(1, self._edge(count + 1) - self._edge(count)))
-            self._sum = 0.0
-        self._sum += float(parts[-1].sum())
-        self._frames += len(power)
+        self._squares.push(np.mean(np.square(frames, dtype=np.float64), axis=1))
 
     def find(self, settings: DynamicsSettings, onsets_found: Onsets) -> Dynamics:
         """All of it, once the sound has ended; its onsets are heard elsewhere."""
-        seconds = self._frames / self._rate
-        left = self._frames - self._edge(len(self._squares))
-        squares = [*self._squares, self._sum / left] if left else self._squares
-        fine = np.array(squares, np.float64)
+        seconds = self._squares.seconds
+        fine = np.array(self._squares.all_means, np.float64)
         raw = onsets_found.raw
         found = summary(self._loudness.steps)
-        hop = max(1.0 / _STEPS_PER_SECOND, seconds / settings.curve_points)
-        hop = np.ceil(hop * _STEPS_PER_SECOND - 1e-9) / _STEPS_PER_SECOND
+        hop = max(1.0 / STEPS_PER_SECOND, seconds / settings.curve_points)
+        hop = np.ceil(hop * STEPS_PER_SECOND - 1e-9) / STEPS_PER_SECOND
         count = int(np.ceil(seconds / hop - 1e-9)) if seconds else 0
         rms = _binned(fine, hop * _FINE_PER_SECOND, count, "mean")
-        lufs = _binned(np.array(found.momentary_lufs), hop * _STEPS_PER_SECOND, count, "max")
+        lufs = _binned(np.array(found.momentary_lufs), hop * STEPS_PER_SECOND, count, "max")
         most = float(raw.max(initial=0.0))
         strength = raw / most if most > _NO_ONSETS else np.zeros(0)
         onsets = _binned(strength, hop * HOPS_PER_SECOND, count, "max")
@@ -70,18 +57,6 @@ class LevelListener:
             trimmed=_trimmed(silences, seconds),
             silences=tuple(silences),
         )
-
-    def _edge(self, step: int) -> int:
-        return step * self._rate // _FINE_PER_SECOND
-
-    def _edges(self, first: int, last: int) -> list[int]:
-        """Frames in `(first, last]` at which steps end."""
-        step = len(self._squares) + 1
-        found = []
-        while self._edge(step) <= last:
-            found.append(self._edge(step))
-            step += 1
-        return [edge for edge in found if edge > first]
 
 
 def _binned(values: Floats, width: float, count: int, how: str) -> Floats:

@@ -6,19 +6,20 @@ SILENCE_DBFS = -70.0  # peaks below are noise of the medium, not music
 class TooShort(Exception):
     """The audio holds less than one window of this work."""
 
-    def __init__(self, frame_count: int, minimum_frame_count: int) -> None:
-        super().__init__(frame_count, minimum_frame_count)
+    def __init__(self, frame_count: int, minimum_frame_count: int, needed_by: str) -> None:
+        super().__init__(frame_count, minimum_frame_count, needed_by)
         self.frame_count, self.minimum_frame_count = frame_count, minimum_frame_count
+        self.needed_by = needed_by
 
     def __str__(self) -> str:
         return (
             f"The audio has {self.frame_count} frames;"
-            f" at least {self.minimum_frame_count} are needed."
+            f" {self.needed_by} needs {self.minimum_frame_count} at least."
         )
 
 
 class TooLong(Exception):
-    """The audio is longer than the engine takes."""
+    """The audio is longer than this service takes."""
 
     def __init__(self, duration_seconds: float, limit_seconds: float) -> None:
         super().__init__(duration_seconds, limit_seconds)
@@ -28,6 +29,24 @@ class TooLong(Exception):
         return (
             f"The audio lasts {self.duration_seconds:.1f} s;"
             f" at most {self.limit_seconds:.0f} s are taken."
+        )
+
+
+class TooLongForEngine(TooLong):
+    """The audio is longer than the engine's own limit; others may take it."""
+
+    def __init__(
+        self, duration_seconds: float, limit_seconds: float, engine: str, alternatives: str
+    ) -> None:
+        super().__init__(duration_seconds, limit_seconds)
+        self.args = duration_seconds, limit_seconds, engine, alternatives
+        self.engine, self.alternatives = engine, alternatives
+
+    def __str__(self) -> str:
+        return (
+            f"The audio lasts {self.duration_seconds:.1f} s; the engine {self.engine!r} takes at"
+            f" most {self.limit_seconds:.0f} s. Take {self.alternatives or 'a shorter span'}, or"
+            " set force."
         )
 
 
@@ -46,11 +65,15 @@ class Silent(Exception):
 
 
 def require_length(
-    frame_count: int, sample_rate_hz: int, least_seconds: float, most_seconds: float
+    frame_count: int,
+    sample_rate_hz: int,
+    least_seconds: float,
+    most_seconds: float,
+    needed_by: str = "this",
 ) -> None:
     """Raises `TooShort` or `TooLong` unless the audio can be listened to."""
     minimum = round(least_seconds * sample_rate_hz)
     if frame_count < minimum:
-        raise TooShort(frame_count, minimum)
+        raise TooShort(frame_count, minimum, needed_by)
     if frame_count > most_seconds * sample_rate_hz:
         raise TooLong(frame_count / sample_rate_hz, most_seconds)

@@ -4,13 +4,11 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 from scipy.signal import sosfilt
 
 from chorale_analysis.dynamics import QUIETEST_LUFS, Dynamics
 from chorale_analysis.spectra import Array
-
-Floats = npt.NDArray[np.float64]
+from chorale_analysis.steps import Floats, Steps
 
 STEPS_PER_SECOND = 10  # what loudness is gathered by: 100 ms
 MOMENTARY_STEPS, SHORT_TERM_STEPS = 4, 30
@@ -35,39 +33,28 @@ class LoudnessListener:
     """Gathers the K-weighted mean square of every 100 ms of all channels."""
 
     def __init__(self, sample_rate_hz: int, channel_count: int) -> None:
-        self._rate = sample_rate_hz
         self._filter = weighting(sample_rate_hz)
         self._state = np.zeros((len(self._filter), 2, channel_count))
         self._weights = np.array(_WEIGHTS.get(channel_count, (1.0,) * channel_count))
-        self._frames = 0
-        self._sum = 0.0
-        self.steps: list[float] = []  # mean squares
+        self._squares = Steps(sample_rate_hz, STEPS_PER_SECOND)
 
     def push(self, frames: Array) -> None:
         """Listens to the next frames, `(frames, channels)`, at the sound's own rate."""
         if not len(frames):
             return
         weighted, self._state = sosfilt(self._filter, frames, axis=0, zi=self._state)
-        power = np.square(weighted) @ self._weights
-        first = 0
-        while first < len(power):
-            edge = self._edge(len(self.steps) + 1)
-            last = min(len(power), first + edge - self._frames)
-            self._sum += float(power[first:last].sum())
-            self._frames += last - first
-            if self._frames == edge:
-                self.steps.append(self._sum / (edge - self._edge(len(self.steps))))
-                self._sum = 0.0
-            first = last
+        self._squares.push(np.square(weighted) @ self._weights)
+
+    @property
+    def steps(self) -> list[float]:
+        """Mean squares of 100 ms each."""
+        return self._squares.means
 
     @property
     def momentary_lufs(self) -> float:
         """Loudness of the last 400 ms, at least -70; that before they have come, too."""
         last = self.steps[-MOMENTARY_STEPS:]
         return max(QUIETEST_LUFS, lufs(sum(last) / MOMENTARY_STEPS))
-
-    def _edge(self, step: int) -> int:
-        return step * self._rate // STEPS_PER_SECOND
 
 
 def summary(steps: Sequence[float]) -> Dynamics:

@@ -88,16 +88,7 @@ def midi(sheet: Sheet, programs: Mapping[str, int]) -> bytes:
 def _conductor(sheet: Sheet, clock: _Clock) -> _Track:
     track = _Track()
     if sheet.beats_per_bar:
-        beats = sheet.beats_per_bar * (3 if sheet.is_compound else 1)
-        first = next((n for n, b in enumerate(sheet.beats) if b.position == 1), 0)
-        pickup = clock.ticks[0 if not clock.first else 1] + first * clock.beat_ticks
-        unit = 3 if sheet.is_compound else 2  # power of two
-        if pickup and pickup % (sheet.beats_per_bar * clock.beat_ticks):
-            count = pickup // (clock.beat_ticks // (3 if sheet.is_compound else 1))
-            track.meta(0, 0x58, bytes([min(count, 255), unit, 24, 8]))
-        else:
-            pickup = 0
-        track.meta(pickup, 0x58, bytes([beats, unit, 36 if sheet.is_compound else 24, 8]))
+        _meter(track, sheet, clock)
     for tick, micro in clock.tempi():
         track.meta(tick, 0x51, micro.to_bytes(3, "big"))
     for key in sheet.keys:
@@ -106,6 +97,19 @@ def _conductor(sheet: Sheet, clock: _Clock) -> _Track:
     for section in sheet.sections:
         track.meta(clock.tick(section.start_seconds), 0x06, (section.label or "section").encode())
     return track
+
+
+def _meter(track: _Track, sheet: Sheet, clock: _Clock) -> None:
+    """Whole bars over all of it, after what is left of one before the first of them."""
+    eighths = 3 if sheet.is_compound else 1  # or quarters: what the meter counts, in a beat
+    first = next((n for n, b in enumerate(sheet.beats) if b.position == 1), 0)
+    place = clock.ticks[0 if not clock.first else 1] + first * clock.beat_ticks
+    pickup = place % (sheet.beats_per_bar * clock.beat_ticks)
+    unit, clicks = (3, 36) if sheet.is_compound else (2, 24)  # unit: a power of two
+    if pickup:
+        count = pickup * eighths // clock.beat_ticks
+        track.meta(0, 0x58, bytes([count, unit, clicks, 8]))
+    track.meta(pickup, 0x58, bytes([sheet.beats_per_bar * eighths, unit, clicks, 8]))
 
 
 def _chords(chords: Sequence[Mark], clock: _Clock, program: int) -> _Track:

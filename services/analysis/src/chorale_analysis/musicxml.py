@@ -3,7 +3,7 @@
 from xml.sax.saxutils import escape
 
 from chorale_analysis import harte
-from chorale_analysis.sheet import Mark, Sheet
+from chorale_analysis.sheet import Mark, Sheet, at
 
 _DIVISIONS = 6  # of a quarter: a dotted one and an eighth are whole numbers of them
 _FIFTHS = {0: 0, 7: 1, 2: 2, 9: 3, 4: 4, 11: 5, 6: 6, 1: -5, 8: -4, 3: -3, 10: -2, 5: -1}
@@ -29,7 +29,11 @@ def lead_sheet(sheet: Sheet) -> bytes:
     Beats whose place in the bar is not known make one bar for all.
     """
     bars = _bars(sheet)
-    body = "".join(_measure(sheet, number, bar, number == 0) for number, bar in enumerate(bars))
+    body, before = "", -1.0
+    for number, bar in enumerate(bars):
+        middle = _middle(sheet, bar)
+        body += _measure(sheet, number, bar, before, middle)
+        before = middle
     return f"{_HEAD}{body}  </part>\n</score-partwise>\n".encode()
 
 
@@ -43,34 +47,50 @@ def _bars(sheet: Sheet) -> list[list[int]]:
     return bars or [[]]
 
 
-def _measure(sheet: Sheet, number: int, bar: list[int], is_first: bool) -> str:
+def _middle(sheet: Sheet, bar: list[int]) -> float:
+    """The middle of a bar, which tells its key and section, in seconds."""
+    if not bar:
+        return sheet.start_seconds
+    return 0.5 * (sheet.beats[bar[0]].seconds + _end(sheet, bar[-1]))
+
+
+def _end(sheet: Sheet, place: int) -> float:
+    """Where a beat ends."""
+    beats = sheet.beats
+    return beats[place + 1].seconds if place + 1 < len(beats) else sheet.end_seconds
+
+
+def _measure(sheet: Sheet, number: int, bar: list[int], before: float, middle: float) -> str:
+    is_first = number == 0
     is_pickup = is_first and bool(bar) and sheet.beats[bar[0]].position != 1
     implicit = ' implicit="yes"' if is_pickup else ""
     lines = [f'    <measure number="{0 if is_pickup else number + 1}"{implicit}>\n']
+    key = at(sheet.keys, middle)
     if is_first:
-        lines.append(_attributes(sheet))
-    lines += _rehearsal(sheet, bar)
+        lines.append(_attributes(sheet, key))
+    elif key != at(sheet.keys, before):
+        lines.append(f"      <attributes>{_key(key)}</attributes>\n")
+    section = at(sheet.sections, middle)
+    if section and section.label and (is_first or section != at(sheet.sections, before)):
+        lines.append(
+            '      <direction placement="above"><direction-type>'
+            f"<rehearsal>{escape(section.label)}</rehearsal></direction-type></direction>\n"
+        )
     length = _DIVISIONS * 3 // 2 if sheet.is_compound else _DIVISIONS
     dot = "<dot/>" if sheet.is_compound else ""
     for place in bar:
-        lines += [_harmony(chord) for chord in _beginning(sheet, place)]
+        lines += _over(sheet, place, length)
         lines.append(
             f"      <note><rest/><duration>{length}</duration><type>quarter</type>{dot}</note>\n"
         )
     return "".join([*lines, "    </measure>\n"])
 
 
-def _attributes(sheet: Sheet) -> str:
-    key = sheet.keys[0].label if sheet.keys else ""
-    fifths, mode = 0, "major"
-    if key:
-        tonic, _, mode = key.partition(" ")
-        fifths = _FIFTHS[(harte.pitch_class(tonic) + (3 if mode == "minor" else 0)) % 12]
+def _attributes(sheet: Sheet, key: Mark | None) -> str:
     beats = (sheet.beats_per_bar or 4) * (3 if sheet.is_compound else 1)
     unit = 8 if sheet.is_compound else 4
     text = (
-        f"      <attributes><divisions>{_DIVISIONS}</divisions>"
-        f"<key><fifths>{fifths}</fifths><mode>{mode}</mode></key>"
+        f"      <attributes><divisions>{_DIVISIONS}</divisions>{_key(key)}"
         f"<time><beats>{beats}</beats><beat-type>{unit}</beat-type></time>"
         "<clef><sign>G</sign><line>2</line></clef></attributes>\n"
     )
@@ -84,37 +104,44 @@ def _attributes(sheet: Sheet) -> str:
     return text
 
 
-def _rehearsal(sheet: Sheet, bar: list[int]) -> list[str]:
-    """The names of sections that begin in the bar."""
-    if not bar:
-        return []
-    start = sheet.beats[bar[0]].seconds
-    after = bar[-1] + 1
-    end = sheet.beats[after].seconds if after < len(sheet.beats) else sheet.end_seconds
-    return [
-        '      <direction placement="above"><direction-type>'
-        f"<rehearsal>{escape(section.label)}</rehearsal></direction-type></direction>\n"
-        for section in sheet.sections
-        if section.label and start <= section.start_seconds < end
-    ]
+def _key(key: Mark | None) -> str:
+    fifths, mode = 0, "major"
+    if key and key.label:
+        tonic, _, mode = key.label.partition(" ")
+        fifths = _FIFTHS[(harte.pitch_class(tonic) + (3 if mode == "minor" else 0)) % 12]
+    return f"<key><fifths>{fifths}</fifths><mode>{mode}</mode></key>"
+
+
+def _over(sheet: Sheet, place: int, length: int) -> list[str]:
+    """The chords over a beat: each after the first where it begins within the beat."""
+    here, after = sheet.beats[place].seconds, _end(sheet, place)
+    lines: list[str] = []
+    last = 0
+    for chord in _beginning(sheet, place):
+        share = (chord.start_seconds - here) / max(1e-9, after - here)
+        offset = max(last + 1, round(share * length)) if lines else 0
+        lines.append(_harmony(chord, min(offset, length - 1)))
+        last = offset
+    return lines
 
 
 def _beginning(sheet: Sheet, place: int) -> list[Mark]:
-    """The chords that begin nearer to this beat than to the next."""
-    beats = sheet.beats
-    here = beats[place].seconds
-    after = beats[place + 1].seconds if place + 1 < len(beats) else sheet.end_seconds
-    before = beats[place - 1].seconds if place else 2 * sheet.start_seconds - here
-    low, high = 0.5 * (before + here), 0.5 * (here + after)
-    return [chord for chord in sheet.chords if low <= chord.start_seconds < high]
+    """The chords that begin nearer to this beat than to the next; at first, what sounds then."""
+    here = sheet.beats[place].seconds
+    middle = 0.5 * (here + _end(sheet, place))
+    if not place:
+        return [c for c in sheet.chords if c.start_seconds < middle and c.end_seconds > here]
+    low = 0.5 * (sheet.beats[place - 1].seconds + here)
+    return [chord for chord in sheet.chords if low <= chord.start_seconds < middle]
 
 
-def _harmony(chord: Mark) -> str:
+def _harmony(chord: Mark, offset: int) -> str:
     label = harte.parse(chord.label)
+    moved = f"<offset>{offset}</offset>" if offset else ""
     if not label.is_chord:
         return (
             "      <harmony><root><root-step>C</root-step></root>"
-            '<kind text="N.C.">none</kind></harmony>\n'
+            f'<kind text="N.C.">none</kind>{moved}</harmony>\n'
         )
     kind = _KINDS.get(label.quality, "other")
     text = escape(harte.display(label)[len(label.spelling) :])
@@ -122,7 +149,8 @@ def _harmony(chord: Mark) -> str:
     bass = ""
     if label.bass:
         bass = f"<bass>{_pitch('bass', harte.note(label.root + label.bass))}</bass>"
-    return f'      <harmony><root>{root}</root><kind text="{text}">{kind}</kind>{bass}</harmony>\n'
+    kind = f'<kind text="{text}">{kind}</kind>'
+    return f"      <harmony><root>{root}</root>{kind}{bass}{moved}</harmony>\n"
 
 
 def _pitch(name: str, spelling: str) -> str:

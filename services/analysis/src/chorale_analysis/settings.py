@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
-from chorale_runtime.settings import DeviceSettings, setting
+from chorale_runtime.settings import PREFIX, DeviceSettings, SettingsRefused, setting
+
+LYRICS_PROVIDERS = ("lrclib", "genius")
 
 
 @dataclass(frozen=True)
@@ -89,3 +91,17 @@ class Settings(DeviceSettings):
     genius_pages_url: str = setting(
         "https://genius.com", help="Where the pages of Genius are served, with the words."
     )
+
+    @property
+    def lyrics_order(self) -> tuple[str, ...]:
+        """Whom to ask for lyrics, in order."""
+        names = (name.strip() for name in self.lyrics_providers.split(","))
+        return tuple(dict.fromkeys(name for name in names if name))
+
+    def __post_init__(self) -> None:
+        """Raises `SettingsRefused` for a provider that nobody knows: it would never be asked."""
+        unknown = [name for name in self.lyrics_order if name not in LYRICS_PROVIDERS]
+        if unknown:
+            known = ", ".join(LYRICS_PROVIDERS)
+            problem = f"{PREFIX}LYRICS_PROVIDERS names {', '.join(unknown)}; there are {known}."
+            raise SettingsRefused([problem])

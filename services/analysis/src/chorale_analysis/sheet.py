@@ -1,5 +1,6 @@
 """What was found in a piece, as files tell it: `lab`, `csv`, `jams`, `midi`, `musicxml`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -55,6 +56,7 @@ class Sheet:
     beats_per_bar: int = 0
     is_compound: bool = False
     bpm: float = 0.0
+    bpm_confidence: float = 0.0
     chords: tuple[Mark, ...] = ()
     keys: tuple[Mark, ...] = ()
     sections: tuple[Mark, ...] = ()
@@ -64,3 +66,9 @@ class Sheet:
         """The labelled stretches that there are, by name."""
         named = {"chords": self.chords, "key": self.keys, "structure": self.sections}
         return {name: marks for name, marks in named.items() if marks}
+
+
+def at(marks: Sequence[Mark], seconds: float) -> Mark | None:
+    """The stretch that holds a moment."""
+    within = (mark for mark in marks if mark.start_seconds <= seconds < mark.end_seconds)
+    return next(within, None)

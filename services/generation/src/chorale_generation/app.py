@@ -85,7 +85,7 @@ async def build(settings: Settings) -> AsyncIterator[App]:
         models, scratch = Store(database), settings.scratch_directory
         files = ModelFiles(objects, await enter(room(scratch)))
         cascading = Cascading(processes, settings.device, settings.batch_most)
-        cascades = CascadeWorks(models, files, cascading, pieces, shelf, scratch)
+        cascades = CascadeWorks(models, files, cascading, reader, hearing, pieces, shelf, scratch)
         mosaics = MosaicWorks(planner, reader, hearing, pieces, shelf, cascades, scratch)
         registry = Registry(database, models)
         uploads = ModelUploads(database, objects, settings.model_upload_bytes_max)

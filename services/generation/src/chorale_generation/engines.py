@@ -155,7 +155,11 @@ ENGINES = (
         ),
         devices=("cpu",),
         is_available=True,
-        remedy="Import models/encodec-24khz and models/cascade by ImportModel.",
+        remedy=(
+            "Train both, `chorale train codec models/encodec-24khz FILES` and then `chorale train"
+            " cascade models/cascade FILES`, or bring weights in: `chorale models"
+            " models/encodec-24khz --import FILE --engine encodec-cascade`, models/cascade alike."
+        ),
     ),
     _musicgen("medium", "1.5 billion parameters", is_default=True),
     _musicgen("small", "300 million parameters"),

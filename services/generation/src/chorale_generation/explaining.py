@@ -23,6 +23,9 @@ class Account:
     found_key: str
     integrated_lufs: float
     warnings: tuple[str, ...]
+    concessions: tuple[str, ...] = ()
+    masks: tuple[float, float] | None = None
+    correlations: tuple[float, float] = (0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ def advice(account: Account, language: str) -> list[Advice]:
     say, said = _phrases(language), account.settings
     found = []
     if account.engine != "mosaic":
-        return [Advice("seed", _next(said), say["try_seed"])]
+        return _cascade_advice(said, say)
     tempi = [float(said.get(f"track_{track}.bpm", "0")) for track in (1, 2)]
     lent = int(said.get("result.rhythm_track", "1"))
     own = tempi[lent - 1]
@@ -82,7 +85,9 @@ def _inputs(account: Account, say: Mapping[str, str]) -> Iterator[Fact]:
         name = f"track_{track}"
         text = say["input"].format(track=track, seconds=seconds)
         yield Fact("input", f"{name}.duration", f"{seconds} s", text)
-        bpm, key = said.get(f"{name}.bpm", "0"), said.get(f"{name}.key", "")
+        if f"{name}.bpm" not in said:  # nobody listened to it
+            continue
+        bpm, key = said[f"{name}.bpm"], said.get(f"{name}.key", "")
         has_beat = float(bpm) > 0.0
         text = say["bpm" if has_beat else "no_bpm"].format(track=track, bpm=bpm)
         yield Fact("heard", f"{name}.bpm", f"{bpm} BPM", text)
@@ -102,6 +107,10 @@ def _settings(account: Account, say: Mapping[str, str]) -> Iterator[Fact]:
         percent = f"{100.0 * float(said['mosaic.influence']):g}"
         text = say["influence"].format(percent=percent, rhythm=said.get("result.rhythm_track", "1"))
         yield Fact("setting", "mosaic.influence", said["mosaic.influence"], text)
+    if "cascade.stage_count" in said:
+        stages = said["cascade.stage_count"]
+        text = say["all_stages" if stages == "all" else "stages"].format(stages=stages)
+        yield Fact("setting", "cascade.stage_count", stages, text)
     if "seed" in said:
         yield Fact("setting", "seed", said["seed"], say["seed"].format(seed=said["seed"]))
 
@@ -111,15 +120,49 @@ def _results(account: Account, say: Mapping[str, str]) -> Iterator[Fact]:
         wanted, found = f"{account.wanted_bpm:.1f}", f"{account.found_bpm:.1f}"
         text = say["result_bpm"].format(wanted=wanted, found=found)
         yield Fact("result", "bpm", f"{found} BPM", text)
+    elif account.found_bpm:
+        found = f"{account.found_bpm:.1f}"
+        yield Fact("result", "bpm", f"{found} BPM", say["heard_bpm"].format(found=found))
     if account.wanted_key:
         found = account.found_key or say["none"]
         text = say["result_key"].format(wanted=account.wanted_key, found=found)
         yield Fact("result", "key", found, text)
+    elif account.found_key:
+        text = say["heard_key"].format(found=account.found_key)
+        yield Fact("result", "key", account.found_key, text)
     if account.integrated_lufs:
         lufs = f"{account.integrated_lufs:.1f}"
         yield Fact("result", "loudness", f"{lufs} LUFS", say["loudness"].format(lufs=lufs))
+    yield from _made(account, say)
     for number, warning in enumerate(account.warnings, 1):
         yield Fact("warning", f"warning_{number}", warning, say["warning"].format(text=warning))
+
+
+def _made(account: Account, say: Mapping[str, str]) -> Iterator[Fact]:
+    """What only making it can tell."""
+    if any(account.correlations):
+        one, other = (f"{each:.2f}" for each in account.correlations)
+        text = say["rhythm"].format(one=one, other=other)
+        yield Fact("result", "rhythm", f"{one} / {other}", text)
+    if account.masks is not None:
+        one, other = (f"{100.0 * each:.0f}" for each in account.masks)
+        text = say["masks"].format(one=one, other=other)
+        yield Fact("result", "masks", f"{one} % / {other} %", text)
+    notches = account.settings.get("result.notches_hz", "").replace(" ", ", ")
+    if notches:
+        yield Fact("result", "notches", f"{notches} Hz", say["notches"].format(hertz=notches))
+    for number, text in enumerate(account.concessions, 1):
+        said = say["concession"].format(text=text)
+        yield Fact("result", f"concession_{number}", text, said)
+
+
+def _cascade_advice(said: Mapping[str, str], say: Mapping[str, str]) -> list[Advice]:
+    """Its seed draws the last bit of each sample alone: another one is no advice."""
+    stages = int(said.get("cascade.stage_count", "all").replace("all", "0"))
+    found = [Advice("track_1", "track_2", say["try_swap"])]
+    if stages > 1:
+        found.append(Advice("cascade.stage_count", str(stages - 1), say["try_stages"]))
+    return [*found, Advice("engine", "mosaic", say["try_mosaic"])]
 
 
 def _next(said: Mapping[str, str]) -> str:

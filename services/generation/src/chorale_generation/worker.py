@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
     from chorale_audio.pcm import Samples
 
-    from chorale_generation.cascade.asked import CascadeWishes, ModelPath
-    from chorale_generation.cascade.making import Pair
+    from chorale_generation.cascade.asked import CascadeWishes, Masks, ModelPath
+    from chorale_generation.cascade.ladder import Rung
+    from chorale_generation.cascade.windows import Windows
     from chorale_generation.mosaic.arrangement import Arrangement
     from chorale_generation.mosaic.asked import Wishes
     from chorale_generation.mosaic.heard import Heard
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 _CHUNK_FRAMES = 1 << 16
 _LISTENED_SECONDS = 16.0
-_PAIR, _SOUND = "pair.npy", "sound.npy"
+_PAIR, _TAIL = "pair.npy", "tail.npz"
 _LISTENING = Output(sample_rate_hz=24000, channel_count=1)
 
 # Music is imported where it runs: scipy takes longer to import than the service to start.
@@ -91,26 +92,38 @@ def make_piece(
 
 @dataclass(frozen=True)
 class CascadeTask:
-    """A directory with two tracks as `read_pair` leaves them, and what is asked of the models."""
+    """One window of two tracks that lie in a directory as `read_pair` leaves them."""
 
     directory: str
     wishes: "CascadeWishes"
+    windows: "Windows"
+    number: int
+    rung: "Rung"
+
+    @property
+    def sound_path(self) -> Path:
+        """Where lies what codec and cascade make of it."""
+        return Path(self.directory, f"{self.number}.npy")
 
 
 @dataclass(frozen=True)
 class MadeCascade:
-    """What had to give for what now lies in the directory, and where it was made."""
+    """What the masks were, what had to give, and how it was made at last."""
 
+    masks: "Masks"
     concessions: tuple[str, ...]
-    device: str
+    rung: "Rung"
 
 
 @dataclass(frozen=True)
-class Frames:
-    """How many frames a file holds, and which tones were taken out of them."""
+class LaidCascade:
+    """Final frames as float32 bytes; of the window which tones were taken out of it, and how its
+    onsets correlate with those of both tracks."""
 
+    frames: bytes
     frame_count: int
     notches_hz: tuple[float, ...]
+    correlations: tuple[float, float]
 
 
 def read_pair(sources: tuple[Source, Source], output: Output, directory: str) -> None:
@@ -118,65 +131,82 @@ def read_pair(sources: tuple[Source, Source], output: Output, directory: str) ->
     import numpy as np
 
     seconds = output.frame_count / output.sample_rate_hz
-    both = [_read(source, 0.0, seconds, output)[:, 0] for source in sources]
+    both = [_read(source, 0.0, seconds, output) for source in sources]
     np.save(Path(directory, _PAIR), np.stack(both))
 
 
 def make_cascades(
-    tasks: "list[CascadeTask]",
+    tasks: list[CascadeTask],
     files: "tuple[ModelPath, ModelPath]",
     device: str,
     width: int,
     *,
     progress: "Callable[[str, float], None]",
 ) -> list[MadeCascade]:
-    """Puts pairs of tracks through codec and cascade, so many windows at once."""
+    """Puts windows through codec and cascade, so many at once; channels go each by itself."""
     import numpy as np
 
-    from chorale_generation.cascade.ladder import CPU, Rung
-    from chorale_generation.cascade.making import make, resident
+    from chorale_generation.cascade.asked import joined
+    from chorale_generation.cascade.making import Pair, make, resident
 
     _one_thread()
-    # Of the accelerators this process sees its own alone.
-    where = CPU if device == CPU else device.partition(":")[0]
-    pairs = [_pair(task) for task in tasks]
-    made = make(
-        resident(*files, where),
-        pairs,
-        Rung(width=width, device=where),
-        lambda stage, share: progress(stage, 0.2 + 0.6 * share),
-    )
-    for task, each in zip(tasks, made, strict=True):
-        np.save(Path(task.directory, _SOUND), each.sound)
-    return [MadeCascade(each.concessions, each.device) for each in made]
+    pairs, counts = [], []
+    for task in tasks:
+        one, other = _window(task)
+        pairs += [Pair(*both, task.wishes) for both in zip(one.T, other.T, strict=True)]
+        counts.append(one.shape[1])
+    start = replace(tasks[0].rung, width=min(width, len(pairs)))
+    found = make(resident(*files, device), pairs, start, progress)
+    told = []
+    for task, count in zip(tasks, counts, strict=True):
+        made, found = found[:count], found[count:]
+        np.save(task.sound_path, np.stack([each.sound for each in made], axis=-1))
+        masks = joined([each.masks for each in made])
+        told.append(MadeCascade(masks, made[0].concessions, replace(made[0].rung, width=1)))
+    return told
 
 
-def finish_cascade(
-    task: CascadeTask, output: Output, loudness_lufs: float | None, seed: int, frames_path: str
-) -> Frames:
-    """Writes what codec and cascade made as frames of the file."""
+def lay_cascade(
+    task: CascadeTask, output: Output, loudness_lufs: float | None, seed: int
+) -> LaidCascade:
+    """Finishes what was made of a window, and adds it to what windows before it left.
+
+    Windows come in order. What is told is final: nothing that comes later changes it.
+    """
     import numpy as np
 
-    from chorale_generation.cascade.making import finished
+    from chorale_generation.cascade.finishing import finished
+    from chorale_generation.cascade.laying import Tail, laid, no_tail
     from chorale_generation.mosaic.loudness import levelled
     from chorale_generation.mosaic.section import CEILING_DBTP, quantised
+    from chorale_generation.mosaic.transfer import transfer
 
-    mono, notches_hz = finished(np.load(Path(task.directory, _SOUND)), _pair(task))
-    sound = mono[:, None]
+    one, other = _window(task)
+    rate_hz = output.sample_rate_hz
+    sound, notches_hz = finished(np.load(task.sound_path), one, task.wishes, rate_hz)
     if loudness_lufs is not None:
-        sound = levelled(sound, slice(None), output.sample_rate_hz, loudness_lufs, CEILING_DBTP)
-    frames = quantised(sound, output.bit_depth, np.random.default_rng(seed))
-    frames.astype("<f4").tofile(frames_path)
-    return Frames(len(frames), notches_hz)
+        sound = levelled(sound, slice(None), rate_hz, loudness_lufs, CEILING_DBTP)
+    tail, path = no_tail(output.channel_count), Path(task.directory, _TAIL)
+    if task.number:
+        with np.load(path) as left:
+            tail = Tail(left["sums"], left["weights"])
+    final, tail = laid(task.windows, task.number, sound, tail)
+    np.savez(path, sums=tail.sums, weights=tail.weights)
+    task.sound_path.unlink()
+    draws = np.random.default_rng([seed, task.number])
+    frames = quantised(final, output.bit_depth, draws).astype("<f4").tobytes()
+    correlations = transfer((one, other), sound, rate_hz).correlations
+    return LaidCascade(frames, len(final), notches_hz, correlations)
 
 
-def _pair(task: CascadeTask) -> "Pair":
+def _window(task: CascadeTask) -> "Samples":
+    """Both tracks in a window: (2, frames, channels)."""
     import numpy as np
 
-    from chorale_generation.cascade.making import Pair
-
-    one, other = np.load(Path(task.directory, _PAIR))
-    return Pair(one, other, task.wishes)
+    start = task.windows.starts[task.number]
+    both = np.load(Path(task.directory, _PAIR), mmap_mode="r")
+    window: Samples = np.array(both[:, start : start + task.windows.length])
+    return window
 
 
 def check_model(files: list[tuple[str, str]], engine: str, model: str) -> None:

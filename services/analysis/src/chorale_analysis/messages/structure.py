@@ -13,12 +13,11 @@ def structure_settings(message: structure_pb2.SegmentSettings, by: Engine) -> St
     """Settings with defaults filled in; raises `SettingUnsupported`."""
     if message.window_seconds:
         raise SettingUnsupported("window_seconds", f"{message.window_seconds:g}", by.name, "0")
-    if message.on_downbeats:
-        raise SettingUnsupported("on_downbeats", "true", by.name, "false")
     usual = StructureSettings()
     return StructureSettings(
         minimum_seconds=message.minimum_seconds or usual.minimum_seconds,
         section_limit=message.section_limit,
+        on_downbeats=message.on_downbeats,
     )
 
 

@@ -102,6 +102,7 @@ def sheet(line: timeline_pb2.Timeline, fields: Sequence[str] = ()) -> Sheet:
         beats_per_bar=beats.beats_per_bar,
         is_compound=beats.time_signature.endswith("/8"),
         bpm=beats.bpm,
+        bpm_confidence=beats.bpm_confidence,
         chords=tuple(
             Mark(c.start_seconds, c.end_seconds, c.label, c.confidence)
             for c in line.chords.chords

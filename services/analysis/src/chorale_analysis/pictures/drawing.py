@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from chorale_analysis.pictures import hearing, order
+from chorale_analysis.pictures import glyphs, hearing, order
 from chorale_analysis.pictures.canvas import Canvas, Colour, DotCanvas, Dots, SvgCanvas
 from chorale_analysis.pictures.hearing import Grid, Seen
 from chorale_analysis.pictures.order import Order, Score, Stripe
@@ -13,6 +13,7 @@ from chorale_analysis.tonality import TONICS
 
 _LEFT, _FOOT, _TOP, _RIGHT = 52, 18, 6, 6
 _STEPS_SECONDS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600)
+_LETTER_PIXELS = glyphs.ADVANCE
 _TICK_PIXELS = 80  # at least between the labels of time
 # Dark to bright, perceptually even: black, violet, red, orange, pale yellow.
 _HEAT = np.array([[0, 0, 8], [66, 10, 104], [165, 44, 96], [237, 105, 37], [252, 255, 164]])
@@ -154,9 +155,9 @@ class _Drawing:
             left, right = self._across(stripe.start_seconds), self._across(stripe.end_seconds)
             colour = _GROUPS[stripe.group % len(_GROUPS)]
             self.canvas.box(left, y, max(1.0, right - left - 1.0), height, colour)
-            letters = int((right - left - 4) // 8)
-            if letters >= min(2, len(stripe.label)):
-                self.canvas.text(left + 3, y + 3, stripe.label[:letters], self.paper.ground)
+            # Whole or not at all: the beginning of a chord's name is another chord's name.
+            if len(stripe.label) * _LETTER_PIXELS <= right - left - 4:
+                self.canvas.text(left + 3, y + 3, stripe.label, self.paper.ground)
 
     def _levels(self, low: float, high: float, form: str, y: float, height: float) -> None:
         for share in (0.1, 0.5, 0.9):

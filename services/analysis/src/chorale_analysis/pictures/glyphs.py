@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 # Five rows each, top first, of three dots: a digit is the binary number of its row. Small letters
-# look like capitals, but for the flat, b.
+# look like capitals, but for the flat, b, and the m of minor chords.
 _DOTS = {
     "0": "75557", "1": "26227", "2": "71747", "3": "71717", "4": "55711", "5": "74717",
     "6": "74757", "7": "71122", "8": "75757", "9": "75717", "A": "25755", "B": "65656",
@@ -14,6 +14,7 @@ _DOTS = {
     "U": "55557", "V": "55522", "W": "55775", "X": "55255", "Y": "55222", "Z": "71247",
     "#": "57575", "b": "44656", ":": "02020", "/": "11244", ".": "00002", "-": "00700",
     "+": "02720", "(": "24442", ")": "21112", ",": "00024",
+    "m": "00775", "♯": "57575", "♭": "44656", "°": "25200",
 }  # fmt: skip
 SCALE = 2
 HEIGHT = 5 * SCALE

@@ -1,11 +1,13 @@
 """Analyze: everything asked for as one operation, heard once; and its time line as files."""
 
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
 
 from chorale.analysis.v1 import timeline_pb2
 from chorale.engines.v1 import engine_pb2
 from chorale_runtime.calls import Context
+from chorale_runtime.files import tell_maker
 from chorale_runtime.operations import Job, Operations, Work, done
 from google.api import httpbody_pb2
 from google.longrunning import operations_pb2
@@ -24,26 +26,20 @@ _FORMATS = timeline_pb2.TimelineFormat
 
 async def asked(listening: Listening, request: timeline_pb2.AnalyzeRequest) -> list[Asked]:
     """What each feature of a request will need; a feature that nobody serves is refused."""
-    names = [timeline_pb2.Feature.Name(f).removeprefix("FEATURE_").lower() for f in
-             request.features] or list(KINDS)  # fmt: skip
-    chosen = {
-        timeline_pb2.Feature.Name(one.feature).removeprefix("FEATURE_").lower(): one.engine
-        for one in request.engines
-    }
+    names = [_name(feature) for feature in request.features] or list(KINDS)
+    chosen = {_name(one.feature): one.engine for one in request.engines}
     source = await listening.source(request)
     found = []
     for name in names:
         engine_name = chosen.get(name, request.engine)
         if name not in KINDS:
             raise engines.EngineUnknown(engine_name or engines.AUTO, name, "none")
-        kind = KINDS[name]
-        engine = engines.choose(
-            kind.capability, engine_name, request.commercial_only, listening.weights_directory
-        )
-        settings = kind.wished(request, engine)
-        listening.require_length(source, engine, kind)
-        found.append(Asked(kind, engine, engine_name, source, settings))
+        found.append(await listening.asked_of(source, KINDS[name], request, engine_name))
     return found
+
+
+def _name(feature: timeline_pb2.Feature) -> str:
+    return timeline_pb2.Feature.Name(feature).removeprefix("FEATURE_").lower()
 
 
 class AnalyzeCalls:
@@ -56,24 +52,30 @@ class AnalyzeCalls:
     async def Analyze(
         self, request: timeline_pb2.AnalyzeRequest, _: Context
     ) -> operations_pb2.Operation:
-        """Starts finding all that is asked for."""
+        """Starts finding all that is asked for; what is all known already is answered at once."""
+        started = time.monotonic()
         wanted = await asked(self._listening, request)
+        kept = await self._listening.all_kept(wanted)
+        left = [one for one in wanted if one.kind.capability not in kept]
         if request.validate_only:
-            left = [one for one in wanted if await self._listening.kept(one) is None]
             by = ",".join(dict.fromkeys(one.engine.name for one in wanted))
             estimate = messages.estimate(by, sum(one.seconds for one in left), not left)
             return done(timeline_pb2.AnalyzeResponse(estimate=estimate))
         return await self._operations.start(
-            self._analyze, request, request_id=request.request_id, audio=[request.audio]
+            self._analyze,
+            request,
+            request_id=request.request_id,
+            audio=[request.audio],
+            answer=None if left else _together(request, wanted, kept, started),
         )
 
     async def ExportTimeline(
-        self, request: timeline_pb2.ExportTimelineRequest, _: Context
+        self, request: timeline_pb2.ExportTimelineRequest, context: Context
     ) -> AsyncIterator[httpbody_pb2.HttpBody]:
         """Streams a time line as a file."""
         answer = await self._analyzed(request.operation)
         content_type, data = written(request, answer.timeline)
-        for part in parts(content_type, data, answer.provenance):
+        async for part in parts(context, content_type, data, answer.provenance):
             yield part
 
     async def _analyzed(self, operation: str) -> timeline_pb2.AnalyzeResponse:
@@ -89,12 +91,12 @@ class AnalyzeCalls:
         return answer
 
 
-def parts(
-    content_type: str, data: bytes, made_by: engine_pb2.Provenance
-) -> Iterator[httpbody_pb2.HttpBody]:
-    """A file in messages; the first says what it is and what made it."""
+async def parts(
+    context: Context, content_type: str, data: bytes, made_by: engine_pb2.Provenance
+) -> AsyncIterator[httpbody_pb2.HttpBody]:
+    """A file in messages; the first says what it is and, as a rule, what made it."""
     body = httpbody_pb2.HttpBody(content_type=content_type)
-    body.extensions.add().Pack(made_by)
+    await tell_maker(context, body, made_by)
     for start in range(0, max(1, len(data)), _CHUNK_BYTES):
         body.data = data[start : start + _CHUNK_BYTES]
         yield body
@@ -108,20 +110,7 @@ def work(listening: Listening, queue: str, timeout_seconds: float) -> Work:
         started = time.monotonic()
         wanted = await asked(listening, job.request)
         answers = await listening.found(job.run, wanted)
-        response = timeline_pb2.AnalyzeResponse(
-            timeline=timeline(
-                wanted[0].source,
-                {one.kind.field: answers[one.kind.capability] for one in wanted},
-            )
-        )
-        made = response.provenance
-        made.engine_requested = job.request.engine or engines.AUTO
-        made.engine_used = ",".join(dict.fromkeys(one.engine.name for one in wanted))
-        made.engine_version = ",".join(dict.fromkeys(one.engine.version for one in wanted))
-        made.device = "cpu"
-        made.from_cache = all(answer.provenance.from_cache for answer in answers.values())
-        made.processing_time.FromMilliseconds(round((time.monotonic() - started) * 1000))
-        return response
+        return _together(job.request, wanted, answers, started)
 
     return Work(
         method=ANALYZE,
@@ -133,12 +122,32 @@ def work(listening: Listening, queue: str, timeout_seconds: float) -> Work:
     )
 
 
+def _together(
+    request: timeline_pb2.AnalyzeRequest,
+    wanted: Sequence[Asked],
+    answers: Mapping[str, Any],
+    started: float,
+) -> timeline_pb2.AnalyzeResponse:
+    """The answers to all features as one."""
+    line = timeline(
+        wanted[0].source, {one.kind.field: answers[one.kind.capability] for one in wanted}
+    )
+    response = timeline_pb2.AnalyzeResponse(timeline=line)
+    made = response.provenance
+    made.engine_requested = request.engine or engines.AUTO
+    made.engine_used = ",".join(dict.fromkeys(one.engine.name for one in wanted))
+    made.engine_version = ",".join(dict.fromkeys(one.engine.version for one in wanted))
+    made.device = "cpu"
+    made.from_cache = all(answer.provenance.from_cache for answer in answers.values())
+    made.processing_time.FromMilliseconds(round((time.monotonic() - started) * 1000))
+    return response
+
+
 def written(
     request: timeline_pb2.ExportTimelineRequest, line: timeline_pb2.Timeline
 ) -> tuple[str, bytes]:
     """The content type and bytes of a time line in a format."""
-    names = [timeline_pb2.Feature.Name(f).removeprefix("FEATURE_").lower() for f in
-             request.features]  # fmt: skip
+    names = [_name(feature) for feature in request.features]
     found = sheet(line, names)
     if request.simplified:
         found = exporting.simplified(found)

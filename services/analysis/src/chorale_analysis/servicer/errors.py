@@ -17,6 +17,7 @@ ERRORS: ErrorTable = {
     **AUDIO_ERRORS,
     listening.TooShort: (StatusCode.FAILED_PRECONDITION, "AUDIO_TOO_SHORT"),
     listening.TooLong: (StatusCode.FAILED_PRECONDITION, "AUDIO_TOO_LONG"),
+    listening.TooLongForEngine: (StatusCode.FAILED_PRECONDITION, "AUDIO_TOO_LONG"),
     listening.Silent: (StatusCode.FAILED_PRECONDITION, "AUDIO_SILENT"),
     engines.EngineUnknown: (StatusCode.INVALID_ARGUMENT, "ENGINE_UNKNOWN"),
     engines.EngineUnavailable: (StatusCode.FAILED_PRECONDITION, "ENGINE_UNAVAILABLE"),

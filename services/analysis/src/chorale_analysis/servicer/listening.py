@@ -1,5 +1,6 @@
 """A request to listen: checked before any work, then done or remembered."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -62,30 +63,56 @@ class Listening:
 
     async def asked(self, kind: Kind, request: Any) -> Asked:
         """What a request for one kind will need."""
-        engine = engines.choose(
-            kind.capability, request.engine, request.commercial_only, self.weights_directory
+        return await self.asked_of(await self.source(request), kind, request, request.engine)
+
+    async def asked_of(self, source: Source, kind: Kind, request: Any, engine_name: str) -> Asked:
+        """What one kind of listening to a source will need."""
+        engine = await self.choose(
+            kind.capability, engine_name, request.commercial_only, source.duration_seconds
         )
         settings = kind.wished(request, engine)
-        source = await self.source(request)
-        self.require_length(source, engine, kind)
-        return Asked(kind, engine, request.engine, source, settings)
+        await self.require_length(source, engine, kind, getattr(request, "force", False))
+        return Asked(kind, engine, engine_name, source, settings)
+
+    async def choose(
+        self, capability: str, name: str, commercial_only: bool, duration_seconds: float = 0.0
+    ) -> Engine:
+        """The engine for this; in a thread, for files of weights may be read for their digests."""
+        directory = self.weights_directory
+        return await asyncio.to_thread(
+            engines.choose, capability, name, commercial_only, directory, duration_seconds
+        )
+
+    async def known(self) -> tuple[Engine, ...]:
+        """Every engine, and whether it can work here; in a thread, as `choose` is."""
+        return await asyncio.to_thread(engines.known, self.weights_directory)
 
     async def source(self, request: Any) -> Source:
         """The sound that a request is about."""
         span = messages.span(request.span) if request.HasField("span") else None
         return await self._reader.locate(request.audio, span)
 
-    def require_length(self, source: Source, engine: Engine, kind: Kind) -> None:
-        """Raises `TooShort` or `TooLong` unless the engine can listen to it."""
-        longest = min(self._listen_seconds_max, engine.limit_seconds or self._listen_seconds_max)
-        listening.require_length(
-            source.frame_count, source.sample_rate_hz, kind.least_seconds, longest
-        )
+    async def require_length(
+        self, source: Source, engine: Engine, kind: Kind, force: bool = False
+    ) -> None:
+        """Raises `TooShort` or `TooLong` unless the engine can listen to it.
 
-    def require_seconds(self, source: Source, least_seconds: float) -> None:
+        `force` is above the engine's own limit, and not above that of the service.
+        """
+        self.require_seconds(source, kind.least_seconds, kind.capability)
+        seconds = source.duration_seconds
+        if not force and not engine.takes(seconds):
+            others = await asyncio.to_thread(
+                engines.long_enough, kind.capability, seconds, self.weights_directory
+            )
+            raise listening.TooLongForEngine(
+                seconds, engine.limit_seconds, engine.name, ",".join(others)
+            )
+
+    def require_seconds(self, source: Source, least_seconds: float, needed_by: str) -> None:
         """Raises `TooShort` or `TooLong` unless this service can listen to it."""
-        rate = source.sample_rate_hz
-        listening.require_length(source.frame_count, rate, least_seconds, self._listen_seconds_max)
+        rate, longest = source.sample_rate_hz, self._listen_seconds_max
+        listening.require_length(source.frame_count, rate, least_seconds, longest, needed_by)
 
     async def answer(self, question: tuple[object, ...], kind: type[M]) -> M | None:
         """What was answered to a question before."""
@@ -100,11 +127,7 @@ class Listening:
 
         `run` runs it off the event loop: a job's own, or the process pool's for who just waits.
         """
-        answers: dict[str, Any] = {}
-        for one in asked:
-            kept = await self.kept(one)
-            if kept is not None:
-                answers[one.kind.capability] = kept
+        answers = await self.all_kept(asked)
         left = [one for one in asked if one.kind.capability not in answers]
         if left:
             wishes = {one.kind.capability: one.settings for one in left}
@@ -118,6 +141,12 @@ class Listening:
                 await self._answers.keep(one.question, answer)
                 answers[one.kind.capability] = answer
         return answers
+
+    async def all_kept(self, asked: Sequence[Asked]) -> dict[str, Any]:
+        """What was answered to the same questions before, by capability."""
+        kept = await asyncio.gather(*(self.kept(one) for one in asked))
+        found = zip(asked, kept, strict=True)
+        return {one.kind.capability: answer for one, answer in found if answer is not None}
 
     async def kept(self, asked: Asked) -> Any | None:
         """What was answered to the same question before."""

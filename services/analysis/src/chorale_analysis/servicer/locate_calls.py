@@ -41,7 +41,9 @@ class Locating:
         """Snippet, song and the song's sections, all that can be known to be wrong found right."""
         snippet = await self._listening.source(request)
         kind = KINDS[engines.STRUCTURE]
-        engine = engines.choose(kind.capability, request.engine, request.commercial_only)
+        engine = await self._listening.choose(
+            kind.capability, request.engine, request.commercial_only
+        )
         known: audio_pb2.FrameSpan | None = None
         name = request.song
         if not name:
@@ -57,8 +59,8 @@ class Locating:
                 known = audio_pb2.FrameSpan(start_frame=start, frame_count=count)
         song = await self._listening.source(_Whole(name))
         least = 0.0 if known is not None else _LEAST_SECONDS
-        self._listening.require_seconds(snippet, least)
-        self._listening.require_length(song, engine, kind)
+        self._listening.require_seconds(snippet, least, "locating")
+        await self._listening.require_length(song, engine, kind)
         settings = kind.settings(structure_pb2.SegmentSettings(), engine)
         return Sought(snippet, Asked(kind, engine, request.engine, song, settings), known)
 

@@ -94,8 +94,7 @@ class LyricsDesk:
             Genius(settings.genius_url, settings.genius_pages_url),
         ]
         self._providers = {one.name: one for one in known}
-        names = {name.strip() for name in settings.lyrics_providers.split(",")}
-        self._enabled = [one.name for one in known if one.name in names]
+        self._enabled = list(settings.lyrics_order)
         self._keys: Mapping[str, str] = {"genius": settings.genius_key}
         self._breakers = {name: Breaker() for name in self._providers}
         self._pool = urllib3.PoolManager(maxsize=_AT_ONCE)
@@ -103,12 +102,11 @@ class LyricsDesk:
         self.timeout_seconds = settings.lyrics_timeout_seconds
 
     def order(self, preferred: str, only_preferred: bool) -> list[str]:
-        """Whom to ask, in order."""
-        first = preferred or "lrclib"
-        rest = [name for name in self._enabled if name != first]
-        if not preferred and first not in self._enabled:
-            return rest or [first]
-        return [first] if only_preferred and preferred else [first, *rest]
+        """Whom to ask: the preferred one first, then those that are set up, in their order."""
+        if not preferred:
+            return self._enabled or ["lrclib"]
+        rest = [name for name in self._enabled if name != preferred]
+        return [preferred] if only_preferred else [preferred, *rest]
 
     def remedy(self, name: str) -> str:
         """How a provider is set up."""

@@ -9,7 +9,7 @@ from chorale_runtime.calls import Context
 from chorale_runtime.processes import Processes
 from google.api import httpbody_pb2
 
-from chorale_analysis import engines, messages
+from chorale_analysis import engines, harte, messages
 from chorale_analysis.messages.timeline import section_label, timeline
 from chorale_analysis.pictures import order, rendering
 from chorale_analysis.pictures.order import Order, Score, Stripe
@@ -30,13 +30,13 @@ class PictureCalls(AnalyzeCalls):
     _processes: Processes
 
     async def RenderPicture(
-        self, request: timeline_pb2.RenderPictureRequest, _: Context
+        self, request: timeline_pb2.RenderPictureRequest, context: Context
     ) -> AsyncIterator[httpbody_pb2.HttpBody]:
         """Streams a picture as a file."""
         started, wanted = time.monotonic(), _order(request)
         source = await self._listening.source(request)
         if wanted.kind in order.OF_SOUND:
-            self._listening.require_seconds(source, 0.0)
+            self._listening.require_seconds(source, 0.0, wanted.kind)
             data = await self._processes.run(rendering.of_source, source, wanted)
         else:
             line = await self._found(request, source, wanted.kind)
@@ -44,9 +44,8 @@ class PictureCalls(AnalyzeCalls):
         seconds = time.monotonic() - started
         content_type = "image/svg+xml" if wanted.is_svg else "image/png"
         told = {"kind": wanted.kind, "width": f"{wanted.width}", "height": f"{wanted.height}"}
-        for part in parts(
-            content_type, data, messages.provenance("", engines.PAINTER, told, seconds)
-        ):
+        made_by = messages.provenance("", engines.PAINTER, told, seconds)
+        async for part in parts(context, content_type, data, made_by):
             yield part
 
     async def _found(
@@ -61,22 +60,22 @@ class PictureCalls(AnalyzeCalls):
                     f"an Analyze of {request.audio}",
                 )  # fmt: skip
             return answer.timeline
-        asked = self._asked(source, _NEEDS[kind])
+        asked = await self._asked(source, kind)
         answers = await self._listening.found(self._processes.run, asked)
         return timeline(source, {one.kind.field: answers[one.kind.capability] for one in asked})
 
-    def _asked(self, source: Source, names: tuple[str, ...]) -> list[Asked]:
-        """The kinds of listening that a picture needs and the sound is long enough for."""
-        shortest = min(KINDS[name].least_seconds for name in names)
-        self._listening.require_seconds(source, shortest)
-        found = []
-        for name in names:
-            kind = KINDS[name]
-            if kind.least_seconds <= source.duration_seconds:
-                engine = engines.choose(kind.capability, engines.AUTO)
-                settings = kind.wished(timeline_pb2.AnalyzeRequest(), engine)
-                found.append(Asked(kind, engine, "", source, settings))
-        return found
+    async def _asked(self, source: Source, kind: str) -> list[Asked]:
+        """The kinds of listening that a picture needs and the sound is long enough for.
+
+        The questions are those that `Analyze` asks, so its answers are drawn if they are kept.
+        """
+        needed = [KINDS[name] for name in _NEEDS[kind]]
+        fit = [one for one in needed if one.least_seconds <= source.duration_seconds]
+        if not fit:
+            shortest = min(one.least_seconds for one in needed)
+            self._listening.require_seconds(source, shortest, kind)
+        asking = timeline_pb2.AnalyzeRequest()
+        return [await self._listening.asked_of(source, one, asking, "") for one in fit]
 
 
 def _order(request: timeline_pb2.RenderPictureRequest) -> Order:
@@ -93,6 +92,11 @@ def _order(request: timeline_pb2.RenderPictureRequest) -> Order:
             )
     is_svg = request.format == _FORMATS.PICTURE_FORMAT_SVG
     return Order(kind, width, height, is_svg, request.dark)
+
+
+def _short(label: str) -> str:
+    """A chord as people write it, with a capital for what is major."""
+    return harte.display(harte.parse(label)).replace("maj", "M")
 
 
 def score(line: timeline_pb2.Timeline) -> Score:
@@ -112,13 +116,13 @@ def score(line: timeline_pb2.Timeline) -> Score:
             Stripe(
                 r.span.start_frame / rate,
                 (r.span.start_frame + r.span.frame_count) / rate,
-                r.key,
+                r.key.replace(" m", " M"),
                 number,
             )
             for number, r in enumerate(line.key.regions)
         ),
         chords=tuple(
-            Stripe(c.start_seconds, c.end_seconds, c.label, roots[c.label])
+            Stripe(c.start_seconds, c.end_seconds, _short(c.label), roots[c.label])
             for c in line.chords.chords
         ),
         beats=tuple((b.seconds, b.is_downbeat) for b in line.beats.beats),

@@ -64,9 +64,7 @@ class AnalysisServicer(
     ) -> engines_pb2.ListEnginesResponse:
         """Lists the engines of this service."""
         found = [
-            e
-            for e in engines.known(self._listening.weights_directory)
-            if request.capability in ("", e.capability)
+            e for e in await self._listening.known() if request.capability in ("", e.capability)
         ]
         part = page(found, request.page_size, request.page_token, request.capability)
         return engines_pb2.ListEnginesResponse(
@@ -113,9 +111,9 @@ class AnalysisServicer(
     async def _start(self, kind: Kind, request: Any) -> operations_pb2.Operation:
         """Starts work, once all that can be known to be wrong was found right."""
         asked = await self._listening.asked(kind, request)
+        kept = await self._listening.kept(asked)
         if request.validate_only:
-            cached = await self._listening.kept(asked) is not None
-            estimate = messages.estimate(asked.engine.name, asked.seconds, cached)
+            estimate = messages.estimate(asked.engine.name, asked.seconds, kept is not None)
             message: Any = kind.response
             return done(message(estimate=estimate))
         return await self._operations.start(
@@ -123,6 +121,7 @@ class AnalysisServicer(
             request,
             request_id=request.request_id,
             audio=[request.audio],
+            answer=kept,
         )
 
 

@@ -31,7 +31,7 @@ class TestingCalls:
 
     async def TestEngine(self, request: _Request, _: Context) -> operations_pb2.Operation:
         """Starts trying an engine."""
-        chosen = _chosen(self._listening, request)
+        chosen = await _chosen(self._listening, request)
         if request.validate_only:
             count = sum(len(TRIALS[engine.capability]) for engine in chosen)
             estimate = messages.estimate(chosen[0].name, _SECONDS_EACH * count, False)
@@ -62,7 +62,7 @@ def work(listening: Listening, queue: str, timeout_seconds: float) -> Work:
         return found
 
     async def run(job: Job[_Request]) -> _Response:
-        started, chosen = time.monotonic(), _chosen(listening, job.request)
+        started, chosen = time.monotonic(), await _chosen(listening, job.request)
         response = _Response(passed=True)
         for engine in chosen:
             found = await outcomes(job, engine)
@@ -98,18 +98,17 @@ def _told(asked: str, engine: Engine, name: str, outcome: Outcome) -> engines_pb
     )
 
 
-def _chosen(listening: Listening, request: _Request) -> list[Engine]:
+async def _chosen(listening: Listening, request: _Request) -> list[Engine]:
     """The engine of every capability that is to be tried; raises as `engines.choose` does."""
-    directory = listening.weights_directory
     asked = [request.capability] if request.capability else list(TRIALS)
     named = request.engine not in ("", engines.AUTO)
     if not request.capability and named:
-        able = {one.capability for one in engines.known(directory) if one.name == request.engine}
+        able = {one.capability for one in await listening.known() if one.name == request.engine}
         asked = [capability for capability in TRIALS if capability in able]
     if not asked or asked[0] not in TRIALS:
         known = ",".join(TRIALS)
         raise engines.EngineUnknown(request.engine or engines.AUTO, request.capability, known)
     return [
-        engines.choose(capability, request.engine, request.commercial_only, directory)
+        await listening.choose(capability, request.engine, request.commercial_only)
         for capability in asked
     ]

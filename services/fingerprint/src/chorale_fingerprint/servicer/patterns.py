@@ -17,6 +17,7 @@ from chorale.fingerprint.v1 import (
 from chorale_runtime import caller, pages
 from chorale_runtime.calls import Context
 from chorale_runtime.errors import ErrorTable
+from chorale_runtime.files import tell_maker
 from chorale_runtime.operations.errors import RequestIdReused
 from chorale_runtime.positions import Positions
 from google.api import httpbody_pb2
@@ -159,7 +160,7 @@ class PatternsServicer(fingerprint_service_pb2_grpc.FingerprintServiceServicer):
         return patterns_pb2.DeletePatternResponse()
 
     async def GetPatternMidi(
-        self, request: patterns_pb2.GetPatternMidiRequest, _: Context
+        self, request: patterns_pb2.GetPatternMidiRequest, context: Context
     ) -> httpbody_pb2.HttpBody:
         """Reads the MIDI file of a pattern."""
         started, who = time.monotonic(), caller.current()
@@ -173,7 +174,7 @@ class PatternsServicer(fingerprint_service_pb2_grpc.FingerprintServiceServicer):
         if midi is None:
             raise PatternNotFound(request.name)
         body = httpbody_pb2.HttpBody(content_type="audio/midi", data=midi)
-        body.extensions.add().Pack(self._provenance("", started))
+        await tell_maker(context, body, self._provenance("", started))
         return body
 
     async def ExportPatterns(

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass, replace
 
-import torch
-
 CPU = "cpu"
 WINDOW_SECONDS = 16.0
 _SHORTEST_SECONDS = 2.0
@@ -62,6 +60,8 @@ def is_memory(error: Exception) -> bool:
     Torch has an exception for accelerators alone; on the CPU it is known by the words of its
     allocator, and of oneDNN, which says no more when its scratch memory is refused.
     """
+    import torch  # the service, which knows rungs, starts without it
+
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     text = str(error)

@@ -11,13 +11,15 @@ import numpy.typing as npt
 import torch
 
 from chorale_generation.cascade import codec, network
-from chorale_generation.cascade.asked import CascadeWishes, ModelPath
-from chorale_generation.cascade.finishing import Mono, matched, notched, soft_limited
+from chorale_generation.cascade.asked import CascadeWishes, Masks, ModelPath
+from chorale_generation.cascade.finishing import Mono
 from chorale_generation.cascade.ladder import CPU, Rung, descended, is_memory
+from chorale_generation.cascade.laying import laid, no_tail
 from chorale_generation.cascade.swift import swift
+from chorale_generation.cascade.windows import spread
 from chorale_generation.checking import check
 from chorale_generation.checkpoints import CheckpointRefused, Weights
-from chorale_generation.refusals import MemoryExhausted
+from chorale_generation.refusals import MemoryExhausted, SettingUnsupported
 
 if TYPE_CHECKING:
     from encodec.model import EncodecModel
@@ -46,11 +48,12 @@ class Pair:
 
 @dataclass(frozen=True)
 class Made:
-    """Sound at the codec's rate, what had to give for memory, and where it was made."""
+    """Sound at the codec's rate, what had to give for memory, and how it was made at last."""
 
     sound: Mono
+    masks: Masks
     concessions: tuple[str, ...]
-    device: str
+    rung: Rung
 
 
 _resident: dict[tuple[str, str, str], Models] = {}
@@ -100,30 +103,26 @@ def make(models: Models, pairs: Sequence[Pair], start: Rung, tell: Tell) -> list
 
     Where memory does not suffice the next rung is tried, and what gave is said.
     """
-    models.codec.set_target_bandwidth(pairs[0].wishes.bandwidth_kbps)
+    wishes = pairs[0].wishes
+    if wishes.complementary_masks is not None and models.cascade.masking is None:
+        known = "unset, where the model has no masks,"
+        raise SettingUnsupported("cascade.complementary_masks", "set", known)
+    models.codec.set_target_bandwidth(wishes.bandwidth_kbps)
     rung = start
     concessions: list[str] = []
     longest_seconds = max(len(pair.one) for pair in pairs) / codec.RATE_HZ
-    while (sounds := _tried(models, pairs, rung, tell)) is None:
+    while (found := _tried(models, pairs, rung, tell)) is None:
         below, steps = descended(rung, longest_seconds)
         if below is None:
             raise MemoryExhausted(rung.device, rung.window_seconds)
         concessions += steps
         rung = below
-    return [Made(sound, tuple(concessions), rung.device) for sound in sounds]
+    return [Made(sound, masks, tuple(concessions), rung) for sound, masks in found]
 
 
-def finished(sound: Mono, pair: Pair) -> tuple[Mono, tuple[float, ...]]:
-    """Decoded sound with its level and peaks seen to, and the tones that were taken out, in Hz."""
-    notches: list[float] = []
-    if pair.wishes.notch_outliers:
-        sound, notches = notched(sound, codec.RATE_HZ)
-    if pair.wishes.match_level:
-        sound = matched(sound, pair.one)
-    return soft_limited(sound), tuple(notches)
-
-
-def _tried(models: Models, pairs: Sequence[Pair], rung: Rung, tell: Tell) -> list[Mono] | None:
+def _tried(
+    models: Models, pairs: Sequence[Pair], rung: Rung, tell: Tell
+) -> list[tuple[Mono, Masks]] | None:
     """The sound of all pairs; None where memory does not suffice."""
     try:
         models.codec.to(rung.device)
@@ -149,49 +148,48 @@ def encoded(model: "EncodecModel", sound: torch.Tensor) -> torch.Tensor:
 
 
 class _Canvas:
-    """Windows of a pair, and the sound that they add up to."""
+    """Windows of a pair, and what was made of them."""
 
     def __init__(self, pair: Pair, window_seconds: float) -> None:
-        self._count = len(pair.one)
-        self.length = min(self._count, round(window_seconds * codec.RATE_HZ))
-        hop = max(1, round(self.length * (1.0 - pair.wishes.overlap)))
-        self.starts = range(0, max(1, self._count - self.length + hop), hop)
-        total = self.starts[-1] + self.length
-        both = np.stack([pair.one, pair.other])
-        self._both = np.pad(both, ((0, 0), (0, max(0, total - self._count))))
-        self._made, self._weight = np.zeros((2, total), np.float32)
-        shape = np.minimum(np.arange(self.length) + 1, np.arange(self.length)[::-1] + 1)
-        # Flat where windows do not overlap.
-        self._shape = np.minimum(shape / max(1, self.length - hop), 1.0).astype(np.float32)
+        frames = round(window_seconds * codec.RATE_HZ)
+        self.windows = spread(len(pair.one), frames, pair.wishes.overlap)
+        self._both = np.stack([pair.one, pair.other])
+        self._tail, self._final = no_tail(1), list[Mono]()
+        self._masks: list[Sequence[float]] = []
 
-    def window(self, start: int) -> npt.NDArray[np.float32]:
+    def window(self, number: int) -> npt.NDArray[np.float32]:
         """Both tracks in a window."""
-        return self._both[:, start : start + self.length]
+        start = self.windows.starts[number]
+        return self._both[:, start : start + self.windows.length]
 
-    def lay(self, start: int, sound: Mono) -> None:
-        """Adds what was made of a window."""
-        at = slice(start, start + self.length)
-        self._made[at] += sound[: self.length] * self._shape
-        self._weight[at] += self._shape
+    def lay(self, number: int, sound: Mono, masks: Sequence[float]) -> None:
+        """Adds what was made of a window, in order."""
+        whole = sound[: self.windows.length, None]
+        final, self._tail = laid(self.windows, number, whole, self._tail)
+        self._final.append(final[:, 0])
+        self._masks.append(masks)
 
-    def whole(self) -> Mono:
+    def whole(self) -> tuple[Mono, Masks]:
         """All that was made."""
-        made: Mono = np.clip(self._made / self._weight, -1.0, 1.0)[: self._count]
-        return made
+        one, other, apart = np.mean(self._masks, axis=0).tolist()
+        return np.concatenate(self._final), Masks(one, other, apart)
 
 
 @torch.inference_mode()
-def _windows(models: Models, pairs: Sequence[Pair], rung: Rung, tell: Tell) -> list[Mono]:
+def _windows(
+    models: Models, pairs: Sequence[Pair], rung: Rung, tell: Tell
+) -> list[tuple[Mono, Masks]]:
     canvases = [_Canvas(pair, rung.window_seconds) for pair in pairs]
-    places = [(canvas, start) for canvas in canvases for start in canvas.starts]
-    places.sort(key=lambda place: place[0].length)  # only windows of one length go together
+    places = [(canvas, number) for canvas in canvases for number in range(len(canvas.windows))]
+    places.sort(key=lambda place: place[0].windows.length)  # only one length goes together
     done = 0
     while done < len(places):
-        length = places[done][0].length
-        group = [each for each in places[done : done + rung.width] if each[0].length == length]
-        sounds = _coded(models, group, pairs[0].wishes.stage_count, rung, done / len(places), tell)
-        for (canvas, start), sound in zip(group, sounds, strict=True):
-            canvas.lay(start, sound)
+        length = places[done][0].windows.length
+        taken = places[done : done + rung.width]
+        group = [each for each in taken if each[0].windows.length == length]
+        sounds, masks = _coded(models, group, pairs[0].wishes, rung, done / len(places), tell)
+        for (canvas, number), sound, told in zip(group, sounds, masks, strict=True):
+            canvas.lay(number, sound, told)
         done += len(group)
     return [canvas.whole() for canvas in canvases]
 
@@ -199,24 +197,31 @@ def _windows(models: Models, pairs: Sequence[Pair], rung: Rung, tell: Tell) -> l
 def _coded(
     models: Models,
     group: "Sequence[tuple[_Canvas, int]]",
-    stage_count: int,
+    wishes: CascadeWishes,
     rung: Rung,
     share: float,
     tell: Tell,
-) -> npt.NDArray[np.float32]:
-    """Windows through codec and cascade: all first tracks, then all second ones, in one batch."""
-    both = np.stack([canvas.window(start) for canvas, start in group])  # (windows, 2, frames)
+) -> tuple[npt.NDArray[np.float32], list[list[float]]]:
+    """Windows through codec and cascade: all first tracks, then all second ones, in one batch.
+
+    With the sound of each come the means of its masks.
+    """
+    both = np.stack([canvas.window(number) for canvas, number in group])  # (windows, 2, frames)
     sound = torch.from_numpy(both.transpose(1, 0, 2).reshape(-1, 1, both.shape[2]).copy())
-    device = torch.device(rung.device)
+    device, mutual = torch.device(rung.device), wishes.complementary_masks
     precision = torch.float16 if device.type == "cuda" else torch.bfloat16
     with torch.autocast(device.type, precision, enabled=rung.is_half):
         tell("encoding", share)
         latents = encoded(models.codec, sound.to(device))
         tell("generating", share)
-        steps = models.cascade(latents[: len(group)], latents[len(group) :], stage_count)
+        one, other = latents[: len(group)], latents[len(group) :]
+        steps = models.cascade(one, other, wishes.stage_count, mutual)
+        masks = models.cascade.masks(one, other, mutual)
         tell("decoding", share)
         made: npt.NDArray[np.float32] = models.codec.decoder(steps)[:, 0].float().cpu().numpy()
-    return made
+    parts = torch.cat([masks, (masks[..., :1] - masks[..., 1:]).abs()], dim=-1)
+    means: list[list[float]] = parts.float().mean(1).cpu().tolist()
+    return made, means
 
 
 def _digest(path: str) -> str:

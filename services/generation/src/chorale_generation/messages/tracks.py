@@ -8,7 +8,6 @@ from chorale.audio.v1 import audio_pb2
 from chorale.engines.v1 import engine_pb2
 from chorale.generation.v1 import outputs_pb2, tracks_pb2
 
-from chorale_generation.cascade.asked import BANDWIDTHS_KBPS, CascadeWishes
 from chorale_generation.engines import AUTO, Engine
 from chorale_generation.mosaic.asked import Output, Wishes
 from chorale_generation.mosaic.heard import Heard, Outcome
@@ -20,10 +19,10 @@ if TYPE_CHECKING:
     from chorale_generation.mosaic.transfer import Transfer
 
 DEFAULT_SECONDS, DEFAULT_RATE_HZ, DEFAULT_LUFS = 16.0, 24000, -14.0
-_TEMPO_TOLERANCE, _LOUDNESS_TOLERANCE_LU = 0.02, 0.5
+_TEMPO_TOLERANCE, LOUDNESS_TOLERANCE_LU = 0.02, 0.5
 _BPM = (40.0, 400.0)
 _CROSSFADE_MS = (1.0, 500.0)
-_DEFAULT_CROSSFADE_MS, _DEFAULT_SECTION_BARS, _DEFAULT_INFLUENCE = 20.0, 4, 0.5
+_DEFAULT_SECTION_BARS, _DEFAULT_INFLUENCE = 4, 0.5
 
 
 def wishes(message: tracks_pb2.MosaicSettings) -> Wishes:
@@ -35,34 +34,9 @@ def wishes(message: tracks_pb2.MosaicSettings) -> Wishes:
         rhythm_track=message.rhythm_track,
         bpm=message.bpm,
         key=message.key,
-        crossfade_seconds=(message.crossfade_ms or _DEFAULT_CROSSFADE_MS) / 1000.0,
+        crossfade_seconds=message.crossfade_ms / 1000.0,
         section_bars=message.section_bars or _DEFAULT_SECTION_BARS,
     )
-
-
-def cascade_wishes(message: tracks_pb2.CascadeSettings) -> CascadeWishes:
-    """What is asked of the cascade; raises `SettingUnsupported`."""
-    bandwidth = message.bandwidth_kbps or 6.0
-    if bandwidth not in BANDWIDTHS_KBPS:
-        known = ", ".join(f"{each:g}" for each in BANDWIDTHS_KBPS)
-        raise SettingUnsupported("cascade.bandwidth_kbps", f"{bandwidth:g}", known)
-    if message.HasField("complementary_masks"):
-        raise SettingUnsupported("cascade.complementary_masks", "set", "unset")
-    return CascadeWishes(
-        stage_count=message.stage_count,
-        bandwidth_kbps=bandwidth,
-        overlap=message.overlap if message.HasField("overlap") else 0.25,
-        match_level=not message.HasField("match_level") or message.match_level,
-        notch_outliers=not message.HasField("notch_outliers") or message.notch_outliers,
-    )
-
-
-def require_codec_format(message: outputs_pb2.OutputSettings) -> None:
-    """Raises `SettingUnsupported` for what the codec does not make."""
-    if message.sample_rate_hz not in (0, DEFAULT_RATE_HZ):
-        raise SettingUnsupported("output.sample_rate_hz", str(message.sample_rate_hz), "24000")
-    if message.channel_count == 2:
-        raise SettingUnsupported("output.channel_count", "2", "1")
 
 
 def output(message: outputs_pb2.OutputSettings) -> Output:
@@ -94,23 +68,6 @@ def said(wished: Wishes, made: Output, seed: int) -> dict[str, str]:
         "output.sample_rate_hz": str(made.sample_rate_hz),
         "output.channel_count": str(made.channel_count),
         "output.loudness_lufs": f"{made.loudness_lufs:g}",
-        "output.bit_depth": str(made.bit_depth),
-    }
-
-
-def cascade_said(
-    wished: CascadeWishes, made: Output, seed: int, notches_hz: Sequence[float]
-) -> dict[str, str]:
-    """Every setting of the cascade as it is in force, and what was taken out."""
-    return {
-        "seed": str(seed),
-        "cascade.stage_count": str(wished.stage_count or "all"),
-        "cascade.bandwidth_kbps": f"{wished.bandwidth_kbps:g}",
-        "cascade.overlap": f"{wished.overlap:g}",
-        "cascade.match_level": str(wished.match_level).lower(),
-        "cascade.notch_outliers": str(wished.notch_outliers).lower(),
-        "result.notches_hz": " ".join(f"{each:.0f}" for each in notches_hz),
-        "output.duration_seconds": f"{made.frame_count / made.sample_rate_hz:g}",
         "output.bit_depth": str(made.bit_depth),
     }
 
@@ -148,7 +105,7 @@ def adherence(
     message.integrated_lufs = outcome.integrated_lufs
     message.true_peak_dbtp = outcome.true_peak_dbtp
     off = _off(message)
-    if abs(outcome.integrated_lufs - made.loudness_lufs) > _LOUDNESS_TOLERANCE_LU:
+    if abs(outcome.integrated_lufs - made.loudness_lufs) > LOUDNESS_TOLERANCE_LU:
         message.warnings.append(
             f"It is {outcome.integrated_lufs:.1f} LUFS loud; {made.loudness_lufs:.1f} was wanted."
         )

@@ -17,6 +17,7 @@ from chorale_generation.training.asked import (
 )
 
 CHECKPOINT_MINUTES = 5
+_USAGE_LOW = 0.05
 _RISE = 1.2  # a loss that ends so far above its best
 
 
@@ -173,6 +174,11 @@ def report(
     losses = [each.point.validation_loss for each in validated if each.point.step > joined]
     if losses and losses[-1] > _RISE * min(losses):
         message.warnings.append("The validation loss ends above its best: it learns by heart.")
+    usage = metrics.get("codebook_usage", 1.0)
+    if usage < _USAGE_LOW:
+        message.warnings.append(
+            f"It uses {100.0 * usage:.1f} % of its entries: most sound is encoded alike."
+        )
     if not metrics["validated_apart"]:
         message.warnings.append("Too little was kept back: it is validated by what it learns from.")
     if 0.0 < message.baseline_loss <= metrics["validation_loss"]:

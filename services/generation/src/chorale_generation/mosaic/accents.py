@@ -1,40 +1,47 @@
-"""Strokes that let the beat be heard: those between beats are turned down where they rival it."""
+"""Accents that let the beat be heard: what is not on beats is turned down where it rivals them."""
+
+from collections.abc import Sequence
 
 import numpy as np
 
+from chorale_generation.mosaic.pulse import Clarity, clarity
 from chorale_generation.mosaic.spectra import Samples
 from chorale_generation.mosaic.stretch import Floats
 
-_NEAR_SECONDS = 0.05
-_BETWEEN_MOST = 0.12  # power between beats, of that on them
-_SOFTEST = 0.5
+# Strokes at halves of a beat leave an octave of tempo in doubt, those at thirds make it another.
+_CLEAR = Clarity(lead=1.25, lead_over_thirds=2.5, share=0.8)
+_DEPTHS_DB = (0.0, 3.0, 6.0, 9.0)
+_EARLY_SECONDS, _RISE_SECONDS = 0.01, 0.012
+_FALL_BEATS = 0.12
 
 
-def accented(strokes: Samples, rate_hz: int, first_seconds: float, beats: Floats) -> Samples:
-    """The same strokes, softer the further they are from evenly spaced beats, where need be.
+def accented(
+    voices: Sequence[Samples], rate_hz: int, first_seconds: float, beats: Floats
+) -> list[Samples]:
+    """The same voices, softer between evenly spaced beats than on them, as far as need be.
 
-    A rhythm that is as strong between its beats as on them is heard at either place, and then the
-    result has not the beat that both tracks were brought to.
+    Where what both sound together begins elsewhere as much as on beats the result would not have
+    the beat that both tracks were brought to.
     """
-    rivalry = _rivalry(strokes, rate_hz, first_seconds, beats)
-    softest = min(1.0, max(_SOFTEST, (_BETWEEN_MOST / rivalry) ** 0.5))
-    if softest == 1.0:
-        return strokes
-    moments = first_seconds + np.arange(len(strokes)) / rate_hz
-    turn = 2.0 * np.pi * (moments - beats[0]) / (beats[1] - beats[0])
-    gain = softest + (1.0 - softest) * (0.5 + 0.5 * np.cos(turn))
-    made: Samples = strokes * gain.astype(np.float32)[:, None]
+    made = list(voices)
+    for depth_db in _DEPTHS_DB:
+        gain = _gain(depth_db, len(voices[0]), rate_hz, first_seconds, beats)
+        made = [voice * gain[:, None] for voice in voices] if depth_db else list(voices)
+        found = clarity(sum(made[1:], made[0]), rate_hz, first_seconds, beats)
+        if found.reaches(_CLEAR):
+            break
     return made
 
 
-def _rivalry(strokes: Samples, rate_hz: int, first_seconds: float, beats: Floats) -> float:
-    """The power of strokes midway between beats, as a share of that on beats."""
-    power = np.square(strokes, dtype=np.float64).sum(axis=1)
-    reach = round(_NEAR_SECONDS * rate_hz)
-
-    def mean(moments: Floats) -> float:
-        places = np.round((moments - first_seconds) * rate_hz).astype(np.int64)
-        near = [power[max(0, at - reach) : at + reach] for at in places if 0 <= at < len(power)]
-        return float(np.mean([part.mean() for part in near])) if near else 0.0
-
-    return mean((beats[1:] + beats[:-1]) / 2.0) / max(mean(beats), 1e-12) + 1e-9
+def _gain(
+    depth_db: float, count: int, rate_hz: int, first_seconds: float, beats: Floats
+) -> Samples:
+    """Full from every beat on, then falling, until it rises to the next."""
+    step = float(beats[1] - beats[0])
+    moments = first_seconds + np.arange(count) / rate_hz + _EARLY_SECONDS
+    since = np.mod(moments - beats[0], step)
+    risen = 0.5 - 0.5 * np.cos(np.pi * np.minimum(since / _RISE_SECONDS, 1.0))
+    fallen = 1.0 - np.exp(np.minimum(0.0, _RISE_SECONDS - since) / (_FALL_BEATS * step))
+    down = np.where(since < _RISE_SECONDS, 1.0 - risen, fallen)
+    gain: Samples = (10.0 ** (-depth_db * down / 20.0)).astype(np.float32)
+    return gain

@@ -46,8 +46,9 @@ class Arrangement:
     gains: Gains
     rhythm_track: int
     sections: tuple[Section, ...]
-    crossfade_seconds: float
+    crossfade_seconds: float  # 0: whatever is heard least
     warnings: tuple[str, ...]
+    has_beats: bool  # whether any was heard in either track
 
 
 def arranged(
@@ -71,6 +72,7 @@ def arranged(
             for number, track in enumerate(tracks, 1)
             if not track.has_beats
         ),
+        has_beats=any(track.has_beats for track in tracks),
     )
 
 
@@ -125,24 +127,35 @@ def _sections(
     duration_seconds: float,
     draws: np.random.Generator,
 ) -> list[Section]:
-    beats = min(_beats_that_fit(track, section_bars) for track in tracks)
+    most = min(_beats_that_fit(track, section_bars) for track in tracks)
     sections: list[Section] = []
-    ends = [-1, -1]
-    start = 0.0
-    while start < duration_seconds:
+    ends, count = [-1, -1], 0
+    for beats in _lengths(duration_seconds * bpm / 60.0, most):
         firsts = [_first(track, beats, draws) for track in tracks]
         moments = [grid(track, at, beats) for track, at in zip(tracks, firsts, strict=True)]
         sections.append(
             Section(
-                start,
+                count * 60.0 / bpm,
                 beats,
                 (tuple(moments[0].tolist()), tuple(moments[1].tolist())),
                 (firsts[0] == ends[0], firsts[1] == ends[1]),
             )
         )
-        ends = [at + beats for at in firsts]
-        start = len(sections) * beats * 60.0 / bpm
+        ends, count = [at + beats for at in firsts], count + beats
     return sections
+
+
+def _lengths(beats: float, most: int) -> list[int]:
+    """How many beats each section has, until there are enough.
+
+    What is left for the last is a bar at least, where the one before can spare one: in less a
+    join has no room, and nothing is heard of it.
+    """
+    count = math.ceil(beats / most - 1e-9)
+    lengths = [most] * count
+    if count > 1 and beats - most * (count - 1) < BEATS_PER_BAR < most:
+        lengths[-2] -= BEATS_PER_BAR
+    return lengths
 
 
 def _beats_that_fit(track: Heard, section_bars: int) -> int:

@@ -11,7 +11,7 @@ class Wishes:
     rhythm_track: int = 0
     bpm: float = 0.0
     key: str = ""
-    crossfade_seconds: float = 0.02
+    crossfade_seconds: float = 0.0
     section_bars: int = 4
 
 

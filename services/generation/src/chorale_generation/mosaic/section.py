@@ -1,5 +1,6 @@
 """One section of a mosaic as sound."""
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from chorale_generation.mosaic.stretch import Clock, Floats, strokes, tones
 from chorale_generation.mosaic.transfer import Transfer, transfer
 
 LEAD_SECONDS = 0.015  # a join ends before the bar line: strokes on it are whole
+FADES_SECONDS = (0.02, 0.04, 0.08, 0.16)  # that are tried where none is asked for
 SLACK_SECONDS = 0.25  # how much earlier it may be, where that is heard less
 CEILING_DBTP = -1.0
 _MARGIN_SECONDS = 0.25  # of the source around a section, for windows that reach out of it
@@ -54,10 +56,18 @@ def places(arrangement: Arrangement, output: Output) -> list[Place]:
         for section in arrangement.sections
     ]
     ends = [*bodies[1:], output.frame_count]
-    shortest = min(end - body for body, end in zip(bodies, ends, strict=True))
-    fade = max(0, min(round(arrangement.crossfade_seconds * rate_hz), shortest // 2))
-    slack = max(0, min(round(SLACK_SECONDS * rate_hz), shortest // 4))
-    return [Place(max(0, at - fade - slack), at, end) for at, end in zip(bodies, ends, strict=True)]
+    lengths = [end - body for body, end in zip(bodies, ends, strict=True)]
+    longest = _fades(arrangement, rate_hz)[-1] + round(SLACK_SECONDS * rate_hz)
+    rooms = [0, *(min(longest, min(pair) // 2) for pair in itertools.pairwise(lengths))]
+    return [
+        Place(body - room, body, end) for body, room, end in zip(bodies, rooms, ends, strict=True)
+    ]
+
+
+def _fades(arrangement: Arrangement, rate_hz: int) -> list[int]:
+    """How many frames a crossfade may be long."""
+    lengths = [arrangement.crossfade_seconds] if arrangement.crossfade_seconds else FADES_SECONDS
+    return [round(seconds * rate_hz) for seconds in lengths]
 
 
 def piece(
@@ -73,9 +83,9 @@ def piece(
     )
     join = slice(0, 0)
     if len(tail):
-        fade = min(round(arrangement.crossfade_seconds * output.sample_rate_hz), len(tail))
-        made, at = joined(tail, made, fade, output.sample_rate_hz)
-        join = slice(place.first_frame + at, place.first_frame + at + fade)
+        fades = [min(fade, len(tail)) for fade in _fades(arrangement, output.sample_rate_hz)]
+        made, at = joined(tail, made, fades, output.sample_rate_hz)
+        join = slice(place.first_frame + at.start, place.first_frame + at.stop)
     is_last = number == len(all_places) - 1
     kept = 0 if is_last else place.end_frame - all_places[number + 1].first_frame
     final = len(made) - kept
@@ -121,7 +131,10 @@ def _voices(
             continue
         voice = _Voice(read, track, section.beats_seconds[track], beats, place, output)
         voices.append(voice.played(percussive, harmonic, arrangement.shifts.semitones[track]))
-    return voices
+    if not arrangement.has_beats:
+        return voices
+    first_seconds = place.first_frame / output.sample_rate_hz
+    return accented(voices, output.sample_rate_hz, first_seconds, beats)
 
 
 class _Voice:
@@ -139,7 +152,9 @@ class _Voice:
         self._rate_hz, self._beats = output.sample_rate_hz, beats
         self._first_seconds = place.first_frame / self._rate_hz
         self._count = place.end_frame - place.first_frame
-        begin = moments[0] - _MARGIN_SECONDS
+        pace = (moments[1] - moments[0]) / (beats[1] - beats[0])
+        early = pace * (place.body_frame - place.first_frame) / self._rate_hz
+        begin = moments[0] - early - _MARGIN_SECONDS
         self._sound = read(track, begin, moments[-1] + _MARGIN_SECONDS)
         self._clock = Clock(beats.tolist(), [moment - begin for moment in moments])
 
@@ -158,7 +173,6 @@ class _Voice:
                 self._beats,
                 semitones,
             )
-            part = accented(part, self._rate_hz, self._first_seconds, self._beats)
             gain = percussive * _gain(taken.percussive, whole, _PERCUSSIVE_RMS)
             mix += part * np.float32(gain)
         if harmonic:

@@ -24,7 +24,8 @@ class Batcher(Generic[ItemT, MadeT]):
 
     Nobody waits for company: what comes first goes at once and alone, and what comes meanwhile
     goes together when that is done, oldest first. A batch that fails is tried one by one, so that
-    nobody fails for another's sake. What nobody waits for any more is stopped.
+    nobody fails for another's sake. What nobody waits for any more is stopped; where the batches
+    themselves are stopped, so is everybody who waits.
     """
 
     def __init__(
@@ -69,6 +70,8 @@ class Batcher(Generic[ItemT, MadeT]):
                         await self._together(kind, [seat])
         finally:
             self._going = None
+            for seat in self._waiting:  # empty, unless the server goes
+                seat.made.cancel()
 
     async def _together(self, kind: Hashable, seats: list[_Seat[ItemT, MadeT]]) -> bool:
         """Runs a batch; whether all were answered, be it with an error of their own."""
@@ -82,6 +85,8 @@ class Batcher(Generic[ItemT, MadeT]):
             made = await self._batch
         except asyncio.CancelledError:
             if self._seats:  # not those who wait, but the server goes
+                for seat in self._seats:
+                    seat.made.cancel()
                 raise
             return True
         except Exception as error:

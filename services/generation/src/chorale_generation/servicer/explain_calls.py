@@ -49,6 +49,7 @@ class ExplainCalls:
 
 def _account(answer: tracks_pb2.GenerateFromTracksResponse) -> Account:
     heard = answer.generation.adherence
+    masks = (answer.masks.track_1_mean, answer.masks.track_2_mean)
     return Account(
         engine=answer.provenance.engine_used,
         version=answer.provenance.engine_version,
@@ -59,4 +60,7 @@ def _account(answer: tracks_pb2.GenerateFromTracksResponse) -> Account:
         found_key=heard.found_key,
         integrated_lufs=heard.integrated_lufs,
         warnings=tuple(heard.warnings),
+        concessions=tuple(answer.generation.concessions),
+        masks=masks if answer.HasField("masks") else None,
+        correlations=(answer.rhythm.track_1_correlation, answer.rhythm.track_2_correlation),
     )

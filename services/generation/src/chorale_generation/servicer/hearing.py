@@ -24,6 +24,9 @@ from chorale_generation.refusals import TrackSilent, TrackTooShort
 _ASK_SECONDS, _WAIT_SECONDS = 30.0, 20.0
 _NAMESPACE = uuid.UUID("8a3f6d0e-6f6e-4a8e-9f8e-2f7f6f0f3c11")
 
+# What keeps a track from being heard, and need not keep it from being worked with.
+UNHEARD = (DependencyUnavailable, TrackSilent, TrackTooShort)
+
 A = TypeVar("A", bound=Message)
 
 

@@ -116,9 +116,11 @@ class MosaicWorks:
                 made = await job.run(
                     worker.make_piece, asked.sources, arrangement, number, asked.output, tail, seed
                 )
-                file.write(made.frames)
                 if made.frame_count:
-                    await self._pieces.add(job.name, start_frame, made.frames, made.frame_count)
+                    kept = await self._pieces.add(
+                        job.name, start_frame, made.frames, made.frame_count
+                    )
+                    file.write(kept)
                 transfers.append(made.transfer)
                 start_frame, tail = start_frame + made.frame_count, made.tail
         return transfers

@@ -11,6 +11,7 @@ from chorale_audio.source import Source, Span
 from chorale_generation import engines
 from chorale_generation.cascade.asked import CascadeWishes
 from chorale_generation.engines import Engine
+from chorale_generation.messages import cascade as cascades
 from chorale_generation.messages import tracks as messages
 from chorale_generation.mosaic.asked import Output, Wishes
 from chorale_generation.refusals import SettingUnsupported, TrackTooShort
@@ -61,17 +62,21 @@ class Planner:
         if request.HasField(others):
             raise SettingUnsupported(others, "set", "unset, for this engine,")
         if is_cascade:
-            messages.require_codec_format(request.output)
+            cascades.require_rate(request.output)
         wished, made = messages.wishes(request.mosaic), messages.output(request.output)
-        cascade = messages.cascade_wishes(request.cascade)
-        first, second = [await self._source(clip) for clip in (request.track_1, request.track_2)]
+        cascade = cascades.wishes(request.cascade)
+        # The mosaic repeats what it is given; the cascade makes as much as it hears.
+        seconds = made.frame_count / made.sample_rate_hz if is_cascade else 0.0
+        default = max(_DEFAULT_SECONDS, seconds)
+        clips = (request.track_1, request.track_2)
+        first, second = [await self._source(clip, default) for clip in clips]
         title = request.output.title or await self._title(request)
         return Making(engine, (first, second), wished, cascade, made, title)
 
-    async def _source(self, clip: audio_pb2.Clip) -> Source:
+    async def _source(self, clip: audio_pb2.Clip, default_seconds: float) -> Source:
         span = Span(clip.span.start_frame, clip.span.frame_count)
         source = await self._reader.locate(clip.audio, span)
-        most = _SPAN_SECONDS_MAX if clip.HasField("span") else _DEFAULT_SECONDS
+        most = _SPAN_SECONDS_MAX if clip.HasField("span") else default_seconds
         source = source.within(0, round(most * source.sample_rate_hz))
         least = round(MINIMUM_SECONDS * source.sample_rate_hz)
         if source.frame_count < least:

@@ -46,12 +46,22 @@ class Pieces:
         async with self._database.connection() as connection:
             await connection.execute(query, row)
 
-    async def add(self, operation: str, start_frame: int, frames: bytes, frame_count: int) -> None:
-        """Keeps the next piece: float32, interleaved."""
-        await self._objects.put(_key(operation, start_frame), frames)
+    async def add(self, operation: str, start_frame: int, frames: bytes, frame_count: int) -> bytes:
+        """Keeps the next piece, float32 and interleaved; the frames that are kept.
+
+        What may have been heard stays: after a lost attempt that is what the lost one made.
+        """
+        place = (_identity(operation), start_frame)
+        query = "SELECT FROM piece WHERE operation = %s AND start_frame = %s"
+        async with self._database.connection() as connection:
+            is_kept = await (await connection.execute(query, place)).fetchone() is not None
+        if is_kept:
+            return await self._objects.read_all(_key(*place))
+        await self._objects.put(_key(*place), frames)
         query = "INSERT INTO piece VALUES (%s, %s, %s) ON CONFLICT DO NOTHING"
         async with self._database.connection() as connection:
-            await connection.execute(query, (_identity(operation), start_frame, frame_count))
+            await connection.execute(query, (*place, frame_count))
+        return frames
 
     async def stream(self, operation: str) -> Stream | None:
         """What an operation makes; None while it has not begun."""

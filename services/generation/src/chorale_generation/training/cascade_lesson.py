@@ -13,6 +13,7 @@ from chorale_generation.cascade import codec, network
 from chorale_generation.cascade.asked import ModelPath
 from chorale_generation.cascade.finishing import Mono
 from chorale_generation.cascade.making import Tell, encoded, loaded_cascade, loaded_codec
+from chorale_generation.checkpoints import NotTrained
 from chorale_generation.mosaic.parts import parts
 from chorale_generation.training.asked import CascadeStart, Corpus, Plan
 from chorale_generation.training.loop import device
@@ -54,7 +55,8 @@ class CascadeLesson:
         self._batch_size, self.example_count = plan.batch_size, len(pairs.learning)
         torch.manual_seed(plan.seed)
         if start.base is None:
-            self.model = network.Cascade(network.Shape(stage_count=start.stage_count))
+            shape = network.Shape(stage_count=start.stage_count, has_masks=True)
+            self.model = network.Cascade(shape)
             if is_first:
                 self._bring_to_scale()
         else:
@@ -118,6 +120,9 @@ def encode_pairs(
             tell("encoding", _ENCODING_FROM + (_ENCODING_TO - _ENCODING_FROM) * done / total)
             pairs.append(encodings(model, *windows.taken(both)))
             done += 1
+        if not any(np.any(pair[0] != pair[2]) for pair in pairs):
+            fault = "it encodes everything alike, so that a cascade would have nothing to learn"
+            raise NotTrained(codec_file.name, fault)
         np.save(Path(directory, _FILES[number]), np.stack(pairs))
     if found.is_apart:
         Path(directory, _APART).touch()
