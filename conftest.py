@@ -50,12 +50,13 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
 
 @pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in this hook too
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One process runs the tests of a service: they share what they start."""
+    """One process runs the tests of a service, or of audio: they share what they start."""
     for item in items:
         if isinstance(item, pytest.Function) and SERVERS.intersection(item.fixturenames):
             item.add_marker(pytest.mark.served)
         parts = item.path.relative_to(ROOT).parts
-        if parts[0] == "services" and item.get_closest_marker("xdist_group") is None:
+        has_group = item.get_closest_marker("xdist_group") is not None
+        if parts[0] in ("services", "audio") and not has_group:
             item.add_marker(pytest.mark.xdist_group("/".join(parts[:2])))
 
 

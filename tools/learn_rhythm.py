@@ -1,45 +1,52 @@
 """Learns what `services/analysis/src/chorale_analysis/learned.json` holds, from rhythm_corpus's.
 
-    python tools/learn_rhythm.py first FOLDER    # what is like the first beat of a bar
+    python tools/learn_rhythm.py pulses FOLDER   # the network that reads pulses
     python tools/learn_rhythm.py choice FOLDER   # which beats and bars to choose, and how sure
     python tools/learn_rhythm.py opinion FOLDER  # the same for `auto`, which hears madmom's network
 
-In this order, each a process of its own: the others are heard with what the first has learned.
-The choice is held to the weights that `prior` of learned.json keeps of an earlier lesson.
+`choice` is held to the weights that `prior` of learned.json keeps of an earlier lesson. In this
+order: the others learn of what the network reads, of pieces that it did not learn from.
 What is heard of a piece is kept beside it as NAME.heard.npz, what madmom's network says of it as
 NAME.opinion.npz. Prints how right it is on pieces that it did not learn from, in folds.
 """
 
 import argparse
 import json
+import re
 import warnings
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from multiprocessing import Pool
 from pathlib import Path
 from typing import Any
 
+import learn_pulses
 import mir_eval  # type: ignore[import-untyped]
 import numpy as np
 import numpy.typing as npt
 import soundfile
 import soxr
-from chorale_analysis import beats, choosing, meter
+from chorale_analysis import beats, choosing, heard_beats
 from chorale_analysis.learned import ALONE, Taste
 from chorale_analysis.onsets import HOPS_PER_SECOND, OnsetListener, Onsets
 from chorale_analysis.opinions import Opinion
+from chorale_analysis.pulse_network import PulseNetwork
 from chorale_analysis.pulses import Barred
 from chorale_analysis.rhythm import RhythmSettings
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
-LEARNED = Path(__file__).parents[1] / "services/analysis/src/chorale_analysis/learned.json"
-AROUND = 3  # beats to either side by which the first of a bar is told
-FIRST_BIAS = 1.0  # added: bars begin less often than they seem to
-FOLDS, FIRST_STRENGTH, CHOICE_STRENGTH, SHARPNESS = 5, 30.0, 0.5, 2.0
+PACKAGE = Path(__file__).parents[1] / "services/analysis/src/chorale_analysis"
+LEARNED, NETWORK = PACKAGE / "learned.json", PACKAGE / "pulse_network.npz"
+FOLDS, SHARPNESS = 5, 2.0
+# How strongly weights are held: to those of an earlier lesson, or to none where meters count alike.
+NEAR_BEFORE, NEAR_NONE = 0.5, 0.2
 # Networks of taste: so many, of so many units; noise (in deviations) and decay keep them smooth.
 NETWORKS, UNITS, LAPS, NOISE, PACE, DECAY = 5, 32, 300, 1.0, 0.01, 0.1
 _KINDS = ("strength", "raw", "deep", "high", "classes")  # of what is heard
+_DRAWN = frozenset({"song", "groove", "tune"})  # by us, who know where their beats are
 _REWARDS = {"beats": 1.2, "downbeats": 1.0, "meter": 1.0, "Acc1": 0.9, "Acc2": 0.5}
 # How music's tempi spread: pieces count the more, the fewer of such a tempo the folder has of it.
 _USUAL_BPM, _SPREAD_OCTAVES, _LEAST_COUNT, _MOST_COUNT = 100.0, 0.5, 0.3, 3.0
@@ -55,6 +62,7 @@ class Piece:
     heard: Onsets
     tracks: list[Integers]
     opinion: Opinion | None = None
+    more_tracks: tuple[Integers, ...] = ()  # heard with the help of the network
 
     @property
     def beats(self) -> Floats:
@@ -86,7 +94,7 @@ def pieces(folder: Path) -> list[Piece]:
         last = len(kinds["strength"]) / HOPS_PER_SECOND - 0.2
         truth["beats"] = [beat for beat in truth["beats"] if beat[0] < last]
         piece = Piece(path.stem, truth, Onsets(**kinds), tracks)
-        if _is_in_time(piece):
+        if truth["kind"] in _DRAWN or _is_in_time(piece):
             found.append(piece)
         else:
             print("left out: more begins beside its beats than on them:", piece.name)
@@ -99,7 +107,9 @@ def _is_in_time(piece: Piece) -> bool:
     halves = []
     for half in (np.s_[: len(lengths) // 2], np.s_[len(lengths) // 2 :]):
         on, *beside = (
-            float(meter.near(piece.heard.strength, (piece.beats + share * lengths)[half]).mean())
+            float(
+                heard_beats.near(piece.heard.strength, (piece.beats + share * lengths)[half]).mean()
+            )
             for share in (0.0, 0.15, 0.2, 0.35, 0.4, 0.6, 0.65, 0.8, 0.85)
         )
         halves.append(on > max(beside))
@@ -138,7 +148,7 @@ def with_opinion(piece: Piece, folder: Path) -> Piece:
     with np.load(kept) as arrays:
         said = Opinion(arrays["chances"], float(arrays["rate"]))
         tracks = [arrays[name] for name in sorted(arrays.files) if name.startswith("track")]
-    return replace(piece, opinion=said, tracks=[*piece.tracks, *tracks])
+    return replace(piece, opinion=said, more_tracks=tuple(tracks))
 
 
 def logistic(rows: Floats, right: Floats, weights: Floats, strength: float) -> Floats:
@@ -158,21 +168,54 @@ def logistic(rows: Floats, right: Floats, weights: Floats, strength: float) -> F
     return found
 
 
-def learn_first(of: list[Piece]) -> dict[str, Any]:
-    """What is like the first beat of a bar, by true beats: `first` of learned.json."""
-    rows, right, weights = [], [], []
-    for piece in of:
-        heard = np.stack(meter.heard_at(piece.heard, piece.beats), axis=1)
-        padded = np.pad(heard, ((AROUND, AROUND), (0, 0)))
-        count = len(heard)
-        rows.append(np.hstack([padded[k : k + count] for k in range(2 * AROUND + 1)]))
-        right.append(piece.firsts.astype(float))
-        weights.append(np.full(count, 40.0 / count))
-    found = logistic(
-        np.vstack(rows), np.concatenate(right), np.concatenate(weights), FIRST_STRENGTH
+def folds_of(of: list[Piece]) -> Integers:
+    """In which part of the folder each piece is: what comes of one old score is in one."""
+    told = [re.search(r"movement\d+|bwv[\d.]+|madrigal[\d.]+", one.name) for one in of]
+    works = [found.group() if found else one.name for found, one in zip(told, of, strict=True)]
+    return np.array([zlib.crc32(work.encode()) % FOLDS for work in works])
+
+
+def lessons_of(piece: Piece) -> list[learn_pulses.Lesson]:
+    """What the pulses that are heard in a piece teach."""
+    raw = piece.heard.raw
+    pulses = [beats.seconds_of(raw, hops) for hops in beats.unlike(piece.tracks) if len(hops) > 2]
+    truth = learn_pulses.Truth(
+        piece.beats, piece.firsts, piece.length, float(piece.truth["tempo_bpm"])
     )
-    table = found[:-1].reshape(2 * AROUND + 1, -1)
-    return {"weights": [_short(row) for row in table], "bias": _short([found[-1] + FIRST_BIAS])[0]}
+    return learn_pulses.lessons(piece.heard, truth, pulses)
+
+
+def learn_networks(of: list[Piece], folder: Path) -> None:
+    """Teaches the network of pulses, and one for each fold that has heard nothing of it.
+
+    What is learned of readings has to be learned of readings of pieces that the reader never saw.
+    """
+    counts = counts_of(of)
+    told = [
+        [replace(lesson, count=lesson.count * count) for lesson in lessons_of(one)]
+        for one, count in zip(of, counts, strict=True)
+    ]
+    folds = folds_of(of)
+    known = [
+        [lesson for one, at in zip(told, folds, strict=True) if at != fold for lesson in one]
+        for fold in (*range(FOLDS), None)
+    ]
+    seeds = [0] * FOLDS + list(range(learn_pulses.NETWORKS))
+    with Pool() as pool:
+        wanted = known[:FOLDS] + known[FOLDS:] * learn_pulses.NETWORKS
+        taught = pool.starmap(learn_pulses.taught, zip(wanted, seeds, strict=True), chunksize=1)
+    for fold in range(FOLDS):
+        learn_pulses.keep([taught[fold]], folder / f"pulses.{fold}.npz")
+    learn_pulses.keep(taught[FOLDS:], NETWORK)
+
+
+def networks_in(folder: Path) -> list[PulseNetwork]:
+    """The networks of the folds, as `learn_networks` kept them."""
+    found = []
+    for fold in range(FOLDS):
+        with np.load(folder / f"pulses.{fold}.npz") as arrays:
+            found.append(PulseNetwork.of(arrays))
+    return found
 
 
 @dataclass(frozen=True)
@@ -193,14 +236,20 @@ class Ways:
         return 4.0 * np.array(total) / every
 
 
-def ways_of(piece: Piece, names: list[str]) -> Ways | None:
+def ways_of(piece: Piece, names: list[str], network: PulseNetwork) -> Ways | None:
     """Every pulse with bars of every usual length; None where there is no pulse."""
     heard = piece.heard
     activation = beats.activation_of(heard.strength)
-    pulses = beats.pulses_of(heard, activation, piece.tracks)
-    ways = choosing.ways_over(heard, pulses, (), piece.opinion)
+    pulses = beats.pulses_of(heard, activation, piece.tracks, network)
+    ways = choosing.ways_over(heard, pulses)
     if not ways:
         return None
+    if piece.opinion:
+        chosen = ways[int(np.argmax(choosing.scores_of(ways)))]
+        fresh = beats.unlike([*piece.tracks, *piece.more_tracks])[len(beats.unlike(piece.tracks)) :]
+        others = [one for one in pulses if one is not chosen.pulse]
+        others += beats.pulses_of(heard, activation, fresh, network)
+        ways = choosing.opined(heard, others, chosen, RhythmSettings(), piece.opinion)
     names[:] = names or list(ways[0].features)
     alike = [way.pulse.features["al"] for way in ways]
     return Ways(
@@ -241,24 +290,55 @@ def counts_of(of: list[Piece]) -> Floats:
     return whole
 
 
-def softmax(of: list[Ways], spread: Floats, prior: Floats) -> Floats:
-    """Weights near earlier ones that give the best ways the greatest chance, by Adam's method."""
+def rarity_of(of: list[Piece]) -> Floats:
+    """How much more pieces count whose bars are of a seldom length."""
+    lengths = [one.length for one in of]
+    share = np.array([lengths.count(length) for length in lengths]) / len(of)
+    rare: Floats = 1.0 / np.sqrt(np.maximum(share, 1.0 / 16.0))
+    return rare
+
+
+def taught(
+    of: list[Ways], names: list[str], spread: Floats, before: Floats
+) -> tuple[Floats, Taste]:
+    """What to think of ways to hear a piece: the mean of two lessons, which err differently.
+
+    One is held to earlier weights; one to none, and pieces of rare meters count more in it.
+    """
+    pieces = [one.piece for one in of]
+    counts = counts_of(pieces)
+    usual, even = Lesson(of, counts), Lesson(of, counts * rarity_of(pieces))
+    found = []
+    for lesson, near, strength in (
+        (usual, before, NEAR_BEFORE), (even, np.zeros(len(names)), NEAR_NONE),
+    ):  # fmt: skip
+        weights = softmax(of, lesson, spread, near, strength)
+        found.append((weights, tasting(of, lesson, names, weights)))
+    (one, taste), (other, another) = found
+    hidden = np.concatenate([taste.hidden, another.hidden])
+    both = replace(taste, hidden=hidden, out=np.concatenate([taste.out, another.out]))
+    return 0.5 * (one + other), both
+
+
+def softmax(
+    of: list[Ways], lesson: "Lesson", spread: Floats, near: Floats, strength: float
+) -> Floats:
+    """Weights near these that give the best ways the greatest chance, by Adam's method."""
     rows = np.vstack([one.features for one in of]) / spread
-    lesson, found = Lesson(of), prior * spread
+    found = near * spread
     step = Adam(found, memory=0.99, pace=0.05)
     for _ in range(400):
-        held = CHOICE_STRENGTH * (found - prior * spread)
+        held = strength * (found - near * spread)
         found = step.taken(held + rows.T @ lesson.gap(rows @ found))
     return found / spread
 
 
-def tasting(of: list[Ways], names: list[str], weights: Floats) -> Taste:
+def tasting(of: list[Ways], lesson: "Lesson", names: list[str], weights: Floats) -> Taste:
     """Networks that say of pulses what the weights of a softmax leave to be said, by Adam."""
     told = tuple(name for name in names if name in of[0].ways[0].pulse.features)
     places = [names.index(name) for name in told]
     rows = np.vstack([one.features for one in of])
     base, rows = rows @ weights, rows[:, places]
-    lesson = Lesson(of)
     found = Taste(
         told,
         rows.mean(axis=0),
@@ -288,11 +368,10 @@ def tasting(of: list[Ways], names: list[str], weights: Floats) -> Taste:
 class Lesson:
     """What every way to hear every piece should have of the chances of its piece."""
 
-    def __init__(self, of: list[Ways]) -> None:
+    def __init__(self, of: list[Ways], worth: Floats) -> None:
         counts = [len(one.ways) for one in of]
         self._starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
         self._piece = np.repeat(np.arange(len(of)), counts)
-        worth = counts_of([one.piece for one in of])
         self._worth = (worth / worth.sum())[self._piece]
         self._wanted = np.concatenate([_chances(SHARPNESS * one.rewards) for one in of])
 
@@ -348,7 +427,9 @@ def learn_opinion(of: list[Ways], names: list[str]) -> dict[str, Any]:
     ]
     few_names = ["alone", *(names[place] for place in said)]
     spread = np.vstack([one.features for one in few]).std(axis=0) + 1e-9
-    weights = softmax(few, spread, np.array([1.0, *(0.0 for _ in said)]))
+    lesson = Lesson(few, counts_of([one.piece for one in few]))
+    near = np.array([1.0, *(0.0 for _ in said)])
+    weights = softmax(few, lesson, spread, near, NEAR_BEFORE)
     learned = dict(zip(few_names, _short(weights), strict=True))
     scale = learned.pop("alone")
     whole = {name: _short([scale * weight])[0] for name, weight in ALONE.choice.items()}
@@ -356,19 +437,14 @@ def learn_opinion(of: list[Ways], names: list[str]) -> dict[str, Any]:
     return {"choice": whole | learned, "taste_weight": scale, "chances": ALONE.chances}
 
 
-def learn_choice(of: list[Ways], names: list[str], before: Mapping[str, float]) -> dict[str, Any]:
+def learn_choice(of: list[Ways], names: list[str], prior: Mapping[str, float]) -> dict[str, Any]:
     """Which way to hear a piece, and how sure: `choice` and `chances` of learned.json."""
     spread = np.vstack([one.features for one in of]).std(axis=0) + 1e-9
-    prior = np.array([before.get(name, 0.0) for name in names])
-    kinds = np.array([one.piece.truth["kind"] for one in of])
-    mixed = np.random.default_rng(2).permutation(len(of)) % FOLDS
-    print("of pieces held out, a fifth at a time")
-    _report(_held_out(of, names, mixed, spread, prior))
-    print("of kinds held out, one at a time: how sure to be is learned of these")
-    unheard = _held_out(of, names, np.unique(kinds, return_inverse=True)[1], spread, prior)
+    before = np.array([prior.get(name, 0.0) for name in names])
+    print("of works held out, a fifth at a time: how sure to be is learned of these")
+    unheard = _held_out(of, names, folds_of([one.piece for one in of]), spread, before)
     _report(unheard)
-    found = softmax(of, spread, prior)
-    taste = tasting(of, names, found)
+    found, taste = taught(of, names, spread, before)
     return {
         "choice": dict(zip(names, _short(found), strict=True)),
         "taste": {
@@ -383,14 +459,13 @@ def learn_choice(of: list[Ways], names: list[str], before: Mapping[str, float]) 
 
 
 def _held_out(
-    of: list[Ways], names: list[str], folds: Integers, spread: Floats, prior: Floats
+    of: list[Ways], names: list[str], folds: Integers, spread: Floats, before: Floats
 ) -> list[tuple[Ways, Floats]]:
     """Every piece with the scores of its ways, by what is learned of the other folds."""
     found = []
     for fold in np.unique(folds):
         known = [one for one, at in zip(of, folds, strict=True) if at != fold]
-        weights = softmax(known, spread, prior)
-        taste = tasting(known, names, weights)
+        weights, taste = taught(known, names, spread, before)
         places = [names.index(name) for name in taste.names]
         found += [(one, one.features @ weights + taste.scores(one.features[:, places]))
                   for one, at in zip(of, folds, strict=True) if at == fold]  # fmt: skip
@@ -459,25 +534,29 @@ def _short(values: Any) -> list[float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("first", "choice", "opinion"))
+    parser.add_argument("what", choices=("pulses", "choice", "opinion"))
     parser.add_argument("folder", type=Path)
     options = parser.parse_args()
     warnings.simplefilter("ignore")  # mir_eval's, of ways with few beats
     heard = pieces(options.folder)
     learned = json.loads(LEARNED.read_text())
-    if options.what == "first":
-        learned["first"] = learn_first([one for one in heard if one.length > 1])
+    if options.what == "pulses":
+        learn_networks(heard, options.folder)
+        return
+    names: list[str] = []
+    if options.what == "opinion":
+        heard = [with_opinion(one, options.folder) for one in heard
+                 if (options.folder / f"{one.name}.opinion.npz").exists()]  # fmt: skip
+    networks = networks_in(options.folder)
+    found = [
+        ways_of(one, names, networks[fold])
+        for one, fold in zip(heard, folds_of(heard), strict=True)
+    ]
+    known = [one for one in found if one is not None]
+    if options.what == "choice":
+        learned |= learn_choice(known, names, learned["prior"])
     else:
-        names: list[str] = []
-        if options.what == "opinion":
-            heard = [with_opinion(one, options.folder) for one in heard
-                     if (options.folder / f"{one.name}.flac").exists()]  # fmt: skip
-        found = [ways_of(one, names) for one in heard]
-        known = [one for one in found if one is not None]
-        if options.what == "choice":
-            learned |= learn_choice(known, names, learned["prior"])
-        else:
-            learned["with_opinion"] = learn_opinion(known, names)
+        learned["with_opinion"] = learn_opinion(known, names)
     LEARNED.write_text(json.dumps(learned, indent=1) + "\n")
 
 

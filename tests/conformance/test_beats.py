@@ -18,7 +18,7 @@ from material import Piece, pieces
 
 pytestmark = pytest.mark.xdist_group("beats")  # what is heard is heard once
 
-FLOORS = {"F": 0.80, "CMLt": 0.66, "AMLt": 0.74, "Acc1": 0.68, "Acc2": 0.87}
+FLOORS = {"F": 0.82, "CMLt": 0.68, "AMLt": 0.78, "Acc1": 0.75, "Acc2": 0.88}
 
 # Confidence must mean something: of the pieces whose tempo it calls surer than even, the beats are
 # right (at some metrical level) far more often than of the others.

@@ -11,7 +11,7 @@ The service's own migrations make the table:
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from google.protobuf.message import Message
@@ -31,13 +31,21 @@ class Answers:
 
     async def find(self, question: Iterable[object], kind: type[M]) -> M | None:
         """The answer to this question, if it is kept."""
+        return (await self.find_all([(question, kind)]))[0]
+
+    async def find_all(self, asked: Sequence[tuple[Iterable[object], type[M]]]) -> list[M | None]:
+        """The answers to these questions, each if it is kept, in one look."""
+        keys = [_key(question) for question, _ in asked]
         async with self._database.connection() as connection:
             cursor = await connection.execute(
-                "SELECT answer FROM answers WHERE key = %s AND expire_time > now()",
-                (_key(question),),
+                "SELECT key, answer FROM answers WHERE key = ANY(%s) AND expire_time > now()",
+                (keys,),
             )
-            row = await cursor.fetchone()
-        return None if row is None else kind.FromString(row["answer"])
+            kept = {bytes(row["key"]): row["answer"] for row in await cursor.fetchall()}
+        return [
+            kind.FromString(kept[key]) if key in kept else None
+            for key, (_, kind) in zip(keys, asked, strict=True)
+        ]
 
     async def keep(self, question: Iterable[object], answer: Message) -> None:
         """Keeps an answer, and forgets some whose time is over."""

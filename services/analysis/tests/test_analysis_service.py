@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 import signals
 from analysis_calls import asking, reason, refused, unpacked
-from chorale.analysis.v1 import beats_pb2, engines_pb2, harmony_pb2, notes_pb2, timeline_pb2
+from chorale.analysis.v1 import (
+    beats_pb2,
+    chords_pb2,
+    engines_pb2,
+    harmony_pb2,
+    notes_pb2,
+    timeline_pb2,
+)
 from chorale.audio.v1 import audio_pb2
 from chorale_analysis import engines
 from operation_calls import ended
@@ -201,15 +208,14 @@ async def test_an_engine_that_cannot_work_says_what_helps(analysis: Any, ingest:
 async def test_unknown_settings_are_refused(analysis: Any, ingest: Ingest) -> None:
     """A setting that the engine does not know is refused, not ignored: SETTING_UNSUPPORTED."""
     audio = ingest.put(signals.clicks(120, 4))
-    for settings in [{"local_meter": True}]:
-        request = asking(
-            beats_pb2.TrackBeatsRequest,
-            audio.name,
-            settings=beats_pb2.BeatSettings(local_meter=settings["local_meter"]),
-        )
-        code, info = await refused(analysis.TrackBeats(request))
-        assert (code, info.reason) == ("INVALID_ARGUMENT", "SETTING_UNSUPPORTED")
-        assert info.metadata["setting"] == next(iter(settings))
+    request = asking(
+        chords_pb2.RecognizeChordsRequest,
+        audio.name,
+        settings=chords_pb2.ChordSettings(separate=True),
+    )
+    code, info = await refused(analysis.RecognizeChords(request))
+    assert (code, info.reason) == ("INVALID_ARGUMENT", "SETTING_UNSUPPORTED")
+    assert info.metadata["setting"] == "separate"
 
 
 async def test_a_request_id_means_one_request(analysis: Any, ingest: Ingest) -> None:

@@ -20,9 +20,9 @@ HAS_MADMOM = importlib.util.find_spec("madmom") is not None
 
 @pytest.fixture(scope="module")
 def heard() -> Onsets:
-    """Clicks, every one like the others: nothing in them tells where bars begin."""
+    """Clicks, every one as loud as the others: nothing in them tells where bars begin."""
     listener = OnsetListener()
-    listener.push(signals.clicks(BPM, SECONDS, rate_hz=RATE_HZ)[:, 0])
+    listener.push(signals.clicks(BPM, SECONDS, rate_hz=RATE_HZ, accent_every=1)[:, 0])
     return listener.finish()
 
 

@@ -8,6 +8,7 @@ import signals
 from chorale_analysis.beats import track_beats
 from chorale_analysis.onsets import OnsetListener, Onsets
 from chorale_analysis.rhythm import NO_RHYTHM, Rhythm, RhythmSettings
+from chorale_analysis.rhythm import bars as bars_of
 from chorale_analysis.spectra import RATE_HZ
 from chorale_analysis.state_space import decode
 from signals import Signal
@@ -190,3 +191,22 @@ def test_only_bars_asked_for_are_thought_of() -> None:
     found = track_beats(heard(sound), len(sound) / RATE_HZ, settings)
     assert {meter.beats_per_bar for meter in found.meters} == {5, 7}
     assert max(beat.position for beat in found.beats) == found.meters[0].beats_per_bar
+
+
+def test_bars_may_change_their_length_where_it_is_asked() -> None:
+    """Chords over bars of four that go on as bars of three: both are told, and one meter else."""
+    parts = []
+    for count, bars in ((4, 8), (3, 10)):
+        seconds = 0.5 * count * bars
+        beats = signals.clicks(
+            120, seconds, rate_hz=RATE_HZ, first_seconds=0.0, accent_every=count
+        )[: round(seconds * RATE_HZ)]
+        music = signals.cadence("C", "major", bars, 0.5 * count, RATE_HZ)[: len(beats)]
+        parts.append((0.4 * beats[: len(music)] + 0.6 * music).astype(np.float32))
+    sound = np.concatenate(parts)
+    found = tracked(sound, local_meter=True)
+    lengths = [bar.beat_count for bar in bars_of(found, len(sound) / RATE_HZ)]
+    assert lengths[1:7] == [4] * 6
+    assert lengths[-7:-1] == [3] * 6
+    steady = [bar.beat_count for bar in bars_of(tracked(sound), len(sound) / RATE_HZ)]
+    assert max(steady.count(3), steady.count(4)) > len(steady) / 2

@@ -188,6 +188,7 @@ async def test_a_stream_that_nobody_fills_ends(analysis: Any) -> None:
         ({"latency_ms": 60}, b"", "SETTING_UNSUPPORTED"),
         ({"features": ["FEATURE_STEMS"]}, b"", "SETTING_UNSUPPORTED"),
         ({"beats": {"beats_per_bar": [3]}}, b"", "SETTING_UNSUPPORTED"),
+        ({"beats": {"local_meter": True}}, b"", "SETTING_UNSUPPORTED"),
         ({"chords": {"editing": {"simplify": True}}}, b"", "SETTING_UNSUPPORTED"),
         ({"engine": "madmom"}, b"", "ENGINE_UNKNOWN"),
         ({}, b"123", "FRAMES_INVALID"),

@@ -258,3 +258,21 @@ def test_a_lead_sheet_has_bars() -> None:
     assert [bar.findtext("harmony/root/root-step") for bar in bars] == ["E", "F", None]
     assert bars[0].findtext("harmony/bass/bass-step") == "G"
     assert bars[1].findtext(".//rehearsal") == "verse"
+
+
+def test_files_tell_where_the_meter_changes() -> None:
+    """Bars of four that go on as bars of three have both time signatures, each where it begins."""
+    places = [3, 4] + [1, 2, 3, 4] * 2 + [1, 2, 3] * 2 + [1]
+    beats = tuple(BeatMark(0.5 * n, place, 1.0) for n, place in enumerate(places))
+    end_seconds = 0.5 * len(beats)
+    sheet = replace(waltz(), beats=beats, beats_per_bar=4, end_seconds=end_seconds)
+    bars = ElementTree.fromstring(lead_sheet(sheet)).findall(".//measure")
+    times = [bar.findtext("attributes/time/beats") for bar in bars]
+    assert times == ["4", None, None, "3", None, None]
+    song = mido.MidiFile(file=io.BytesIO(midi(sheet, {})))
+    now, meters = 0, []
+    for event in song.tracks[0]:
+        now += event.time
+        if event.type == "time_signature":
+            meters.append((now / TICKS, event.numerator))
+    assert meters == [(0.0, 2), (2.0, 4), (10.0, 3)]

@@ -326,7 +326,7 @@ async def test_a_cascade_is_heard_while_it_is_made(
     channel: Any, generation: Any, ingest: Any, weights: tuple[Weights, Weights]
 ) -> None:
     """Of 20 s in stereo the first are heard before it is done, and are those of the file; the
-    answer tells what is heard in it and what the masks were."""
+    answer tells what is heard in it and what the masks were. Of silence it tells nothing."""
     names = ("drawn-codec", "drawn-cascade")
     for name, state in zip(names, weights, strict=True):
         await imported(channel, generation, name, state)
@@ -368,6 +368,20 @@ async def test_a_cascade_is_heard_while_it_is_made(
     assert "Track 1 is masked nowhere." in answer.masks.warnings
     assert float(answer.provenance.settings["track_1.bpm"]) == pytest.approx(120.0, abs=1.0)
     asked = explain_pb2.ExplainRequest(operation=operation.name)
-    facts = {fact.name: fact for fact in (await generation.Explain(asked)).facts}
+    explained = await generation.Explain(asked)
+    advice = {each.field: each.value for each in explained.advice}
+    assert (advice["track_1.audio"], advice["track_2.audio"]) == tracks[::-1]
+    facts = {fact.name: fact for fact in explained.facts}
     assert facts["track_1.key"].value == "A minor"
     assert {"cascade.stage_count", "masks", "loudness"} <= set(facts)
+    silent = ingest.put(signals.silence(4)).name
+    quiet_request = asking((silent, silent), engine="encodec-cascade")
+    quiet_request.output.duration_seconds = 2.0
+    quiet_request.cascade.CopyFrom(request.cascade)
+    _, unheard, _ = await made(channel, generation, quiet_request)
+    told = unheard.generation.adherence
+    assert not told.passed
+    assert [warning.partition(":")[0] for warning in told.warnings] == [
+        "The tracks were not listened to",
+        "The result was not listened to",
+    ]

@@ -161,11 +161,11 @@ async def test_the_sweep_removes_what_is_over(settings: Settings) -> None:
     short = replace(
         settings, audio_lifetime_seconds=2, upload_lifetime_seconds=2, sweep_seconds=0.2
     )
-    async with connected(short) as ingest:
-        data = song(131)
-        audio = await ingest.store(data)
-        kept = await ingest.store(song(132))
+    async with connected(settings) as ingest:  # here no upload ends because decoding was slow
+        audio, kept = await ingest.store(song(131)), await ingest.store(song(132))
         await ingest.KeepAudio(audio_pb2.KeepAudioRequest(name=kept.name))
+    async with connected(short) as ingest:
+        await ingest.KeepAudio(audio_pb2.KeepAudioRequest(name=audio.name, release=True))
         upload = await ingest.start(1000)
         await ingest.write(upload.name, b"x")
         digest = kept.name.removeprefix("audio/")

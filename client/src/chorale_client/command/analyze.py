@@ -53,6 +53,7 @@ def _listed(known: tuple[str, ...]) -> Any:
     help="Who listens, for one feature or for all, as `chorale engines` lists.",
 )
 @click.option("--commercial-only", is_flag=True, help="Only engines that allow commercial use.")
+@click.option("--force", is_flag=True, help="Let an engine try sound longer than it takes.")
 @click.option("--vocabulary", default="", help="Chord labels to choose from, such as majmin.")
 @click.option(
     "--export",
@@ -81,6 +82,7 @@ def command(
     features: tuple[str, ...],
     engines: tuple[str, ...],
     commercial_only: bool,
+    force: bool,
     vocabulary: str,
     export: tuple[str, ...],
     pictures: tuple[str, ...],
@@ -104,6 +106,7 @@ def command(
             audio=audio,
             features=[f"FEATURE_{name.upper()}" for name in features],
             commercial_only=commercial_only,
+            force=force,
             request_id=str(uuid.uuid4()),
         )
         request.chords.vocabulary = vocabulary

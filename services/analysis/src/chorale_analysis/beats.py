@@ -8,11 +8,13 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from chorale_analysis import pulse_network
 from chorale_analysis.choosing import Choice, choose, judgement, odds_of, share
+from chorale_analysis.heard_beats import classes_between, tonality
 from chorale_analysis.learned import ALONE, Judgement
-from chorale_analysis.meter import classes_between, tonality
 from chorale_analysis.onsets import HOPS_PER_SECOND, Floats, Onsets
 from chorale_analysis.opinions import Opinion
+from chorale_analysis.pulse_network import PulseNetwork
 from chorale_analysis.pulses import LEAST_BEATS, Pulse, pulse
 from chorale_analysis.rhythm import NO_RHYTHM, Beat, Rhythm, RhythmSettings, Tempo
 from chorale_analysis.state_space import Integers, decode
@@ -61,14 +63,12 @@ def track_beats(
     """
     activation = activation_of(onsets.strength)
     tracks = tracks_of(activation, onsets, settings)
-    if opinion:
-        tracks += tracks_of(opinion.shared(activation, LATENCY_SECONDS), onsets, settings)
     pulses = pulses_of(onsets, activation, tracks)
-    choice = (
-        choose(onsets, pulses, settings.beats_per_bar, settings.bpm_hint, opinion)
-        if pulses
-        else None
-    )
+    more: list[Pulse] = []
+    if opinion:
+        shared = tracks_of(opinion.shared(activation, LATENCY_SECONDS), onsets, settings)
+        more = pulses_of(onsets, activation, unlike([*tracks, *shared])[len(unlike(tracks)) :])
+    choice = choose(onsets, pulses, settings, opinion, more) if pulses else None
     hops = choice.chosen.pulse.hops if choice else max(tracks, key=len)
     if len(hops) < 3:
         return NO_RHYTHM
@@ -87,13 +87,23 @@ def tracks_of(activation: Floats, onsets: Onsets, settings: RhythmSettings) -> l
     return [hops[_sounding(hops, onsets.raw)] for hops in tracks]
 
 
-def pulses_of(onsets: Onsets, activation: Floats, tracks: list[Integers]) -> list[Pulse]:
+def pulses_of(
+    onsets: Onsets,
+    activation: Floats,
+    tracks: list[Integers],
+    network: PulseNetwork = pulse_network.LEARNED,
+) -> list[Pulse]:
     """All beats to choose from: those of tracks unlike each other."""
     return [
         pulse(
-            onsets, hops, seconds_of(onsets.raw, hops), activation, alikeness(onsets.strength, hops)
+            onsets,
+            hops,
+            seconds_of(onsets.raw, hops),
+            activation,
+            alikeness(onsets.strength, hops),
+            network,
         )
-        for hops in _unlike(tracks)
+        for hops in unlike(tracks)
         if len(hops) >= LEAST_BEATS
     ]
 
@@ -116,7 +126,7 @@ def firmness(alike: float) -> float:
     return _ALIKENESS_SLOPE * (alike - _EVEN_ALIKENESS)
 
 
-def _unlike(tracks: list[Integers]) -> list[Integers]:
+def unlike(tracks: list[Integers]) -> list[Integers]:
     """Without those that are another's beats, nearly all."""
     kept: list[Integers] = []
     for hops in tracks:

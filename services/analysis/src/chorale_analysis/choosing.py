@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from chorale_analysis.learned import ALONE, WITH_OPINION, Judgement
-from chorale_analysis.meter import is_compound
+from chorale_analysis.meter import changing_way, is_compound
 from chorale_analysis.onsets import Floats, Onsets
 from chorale_analysis.opinions import Opinion, of_way
 from chorale_analysis.pulses import Barred, Pulse, barred
-from chorale_analysis.rhythm import Meter
+from chorale_analysis.rhythm import Meter, RhythmSettings
 
 USUAL_BARS = (2, 3, 4)
 _HINT_COST = 64.0  # nats per squared octave off a tempo that the caller expects
@@ -32,34 +32,59 @@ def judgement(opinion: Opinion | None) -> Judgement:
 
 
 def ways_over(
-    heard: Onsets, pulses: Sequence[Pulse], lengths: tuple[int, ...], opinion: Opinion | None
+    heard: Onsets, pulses: Sequence[Pulse], lengths: tuple[int, ...] = ()
 ) -> list[Barred]:
     """Every pulse with bars of all these lengths, or the usual ones."""
-    if opinion:
-        pulses = [replace(one, first=one.first + opinion.first(one.seconds)) for one in pulses]
-    ways = [barred(heard, one, length) for one in pulses for length in lengths or USUAL_BARS]
-    if opinion is None:
-        return ways
-    return [replace(one, features={**one.features, **of_way(opinion, one)}) for one in ways]
+    return [barred(heard, one, length) for one in pulses for length in lengths or USUAL_BARS]
+
+
+def opined(
+    heard: Onsets, pulses: Sequence[Pulse], chosen: Barred, asked: RhythmSettings, opinion: Opinion
+) -> list[Barred]:
+    """All ways to hear these at the tempo that we chose, and what a network says of them.
+
+    Its opinion moves beats and bar lines, not the tempo: of that it knows less.
+    """
+    said = [
+        replace(one, first=one.first + opinion.first(one.seconds))
+        for one in (chosen.pulse, *pulses)
+        if one is chosen.pulse or abs(one.bpm / chosen.pulse.bpm - 1.0) <= _SAME_TEMPO
+    ]
+    return [
+        replace(one, features={**one.features, **of_way(opinion, one)})
+        for one in ways_over(heard, said, asked.beats_per_bar)
+    ]
 
 
 def choose(
     heard: Onsets,
     pulses: Sequence[Pulse],
-    lengths: tuple[int, ...],
-    bpm_hint: float,
+    asked: RhythmSettings,
     opinion: Opinion | None = None,
+    more: Sequence[Pulse] = (),
 ) -> Choice:
-    """The likeliest of all pulses with bars of all these lengths, or the usual ones."""
-    by = judgement(opinion)
-    ways = ways_over(heard, pulses, lengths, opinion)
-    scores = np.array([_score(one, by, bpm_hint) for one in ways])
+    """The likeliest of all pulses with bars of all lengths asked for, or the usual ones.
+
+    With a network's opinion, pulses that are heard by its help may take the place of that chosen.
+    """
+    ways = ways_over(heard, pulses, asked.beats_per_bar)
+    scores = scores_of(ways, asked.bpm_hint)
     chances = chances_of(ways, scores)
+    tempo, by = chances.tempo, judgement(opinion)
+    if opinion:
+        alone = ways[int(np.argmax(scores))]
+        besides = [one for one in (*pulses, *more) if one is not alone.pulse]
+        ways = opined(heard, besides, alone, asked, opinion)
+        scores = scores_of(ways, asked.bpm_hint, by)
+        chances = chances_of(ways, scores)
     chosen = ways[int(np.argmax(scores))]
     by_length = _measured(chances.by_length, chosen.length, by)
     dotted = is_compound(heard, chosen.pulse.seconds)
-    over = [one for one in ways if one.pulse is chosen.pulse]
-    over.sort(key=lambda one: (one is not chosen, -by_length[one.length]))
+    others = [one for one in ways if one.pulse is chosen.pulse and one is not chosen]
+    others.sort(key=lambda one: -by_length[one.length])
+    if asked.local_meter:
+        lengths = asked.beats_per_bar or USUAL_BARS
+        chosen = replace(chosen, places=changing_way(chosen.pulse.first, lengths))
     meters = tuple(
         Meter(
             one.length,
@@ -67,9 +92,9 @@ def choose(
             tuple(one.pulse.seconds[one.places == 0].tolist()),
             dotted,
         )
-        for one in over
+        for one in [chosen, *others]
     )
-    return Choice(chosen, meters, chances.tempo)
+    return Choice(chosen, meters, tempo)
 
 
 @dataclass(frozen=True)
@@ -112,6 +137,11 @@ def _measured(chances: Mapping[int, float], chosen: int, by: Judgement) -> Mappi
     rest = max(1e-9, 1.0 - chances[chosen])
     shared = {length: (1.0 - right) * chance / rest for length, chance in chances.items()}
     return {**shared, chosen: right}
+
+
+def scores_of(ways: Sequence[Barred], bpm_hint: float = 0.0, by: Judgement = ALONE) -> Floats:
+    """How much each way has for it, in nats."""
+    return np.array([_score(one, by, bpm_hint) for one in ways])
 
 
 def _score(way: Barred, by: Judgement, bpm_hint: float) -> float:

@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from chorale_analysis.chord_dictionaries import DICTIONARIES
@@ -166,7 +167,7 @@ ENGINES = (
     Engine(
         name="chorale",
         capability=BEATS,
-        version="4",
+        version="5",
         description="Spectral and harmonic flux, decoded by a state space and a learned choice.",
         code_licence="Apache-2.0",
         is_default=True,
@@ -296,9 +297,10 @@ LIBRARIAN = Engine(
 )
 
 
-def known(weights_directory: str = "") -> tuple[Engine, ...]:
-    """Every engine, present where its weights are in this directory and torch is installed."""
-    return tuple(_with_weights(engine, weights_directory) for engine in ENGINES)
+def known(weights_directory: str = "", capability: str = "") -> tuple[Engine, ...]:
+    """The engines, of one capability or all: present where their weights are and torch is."""
+    asked = (engine for engine in ENGINES if capability in ("", engine.capability))
+    return tuple(_with_weights(engine, weights_directory) for engine in asked)
 
 
 def _with_weights(engine: Engine, directory: str) -> Engine:
@@ -326,7 +328,7 @@ def choose(
     engine of both names. Raises `EngineUnknown`, `EngineNoncommercial` and `EngineUnavailable`: no
     engine ever stands in for another that was asked for by name.
     """
-    able = [engine for engine in known(weights_directory) if engine.capability == capability]
+    able = known(weights_directory, capability)
     for engine in able:
         if engine.name == name or (name in ("", AUTO) and engine.is_default):
             if commercial_only and not engine.allows_commercial_use:
@@ -347,13 +349,13 @@ def long_enough(
     """The engines that are there and take sound of this length."""
     return tuple(
         engine.name
-        for engine in known(weights_directory)
-        if engine.capability == capability and engine.is_present and engine.takes(duration_seconds)
+        for engine in known(weights_directory, capability)
+        if engine.is_present and engine.takes(duration_seconds)
     )
 
 
 def _helped(
-    default: Engine, able: list[Engine], commercial_only: bool, duration_seconds: float
+    default: Engine, able: Sequence[Engine], commercial_only: bool, duration_seconds: float
 ) -> Engine:
     """The default with its helper, under both's licences; alone where none is there and fits."""
     for helper in able:

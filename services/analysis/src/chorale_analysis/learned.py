@@ -1,9 +1,9 @@
 """What was learned from annotated music of how beats and bars sound, as weights of few features.
 
 Fitted on seeded grooves and songs of our own and on rendered scores of old music, and on nothing
-that it is measured with: logistic regression for what is first in a bar, a softmax over all ways to
-hear a piece, rewarded by how right each is, with small networks beside it for which of several
-tempi people tap to, and how often what was chosen came true.
+that it is measured with: a softmax over all ways to hear a piece, rewarded by how right each is,
+with small networks beside it for which of several tempi people tap to, and how often what was
+chosen came true. What `pulse_network` reads is among the features.
 `tools/rhythm_corpus.py` makes that music and `tools/learn_rhythm.py` learns from it.
 """
 
@@ -17,10 +17,6 @@ import numpy as np
 import numpy.typing as npt
 
 _LEARNED = json.loads(resources.files("chorale_analysis").joinpath("learned.json").read_text())
-
-FIRST_WEIGHTS = np.array(_LEARNED["first"]["weights"])  # (beats around, features)
-FIRST_BIAS = float(_LEARNED["first"]["bias"])
-
 
 Floats = npt.NDArray[np.float64]
 

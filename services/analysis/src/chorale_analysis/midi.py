@@ -102,14 +102,18 @@ def _conductor(sheet: Sheet, clock: _Clock) -> _Track:
 def _meter(track: _Track, sheet: Sheet, clock: _Clock) -> None:
     """Whole bars over all of it, after what is left of one before the first of them."""
     eighths = 3 if sheet.is_compound else 1  # or quarters: what the meter counts, in a beat
-    first = next((n for n, b in enumerate(sheet.beats) if b.position == 1), 0)
-    place = clock.ticks[0 if not clock.first else 1] + first * clock.beat_ticks
-    pickup = place % (sheet.beats_per_bar * clock.beat_ticks)
     unit, clicks = (3, 36) if sheet.is_compound else (2, 24)  # unit: a power of two
-    if pickup:
-        count = pickup * eighths // clock.beat_ticks
-        track.meta(0, 0x58, bytes([count, unit, clicks, 8]))
-    track.meta(pickup, 0x58, bytes([sheet.beats_per_bar * eighths, unit, clicks, 8]))
+    start = clock.ticks[0 if not clock.first else 1]
+    first = next((n for n, b in enumerate(sheet.beats) if b.position == 1), 0)
+    usual = sheet.meters[0] if sheet.meters else sheet.beats_per_bar
+    pickup = (start + first * clock.beat_ticks) % (usual * clock.beat_ticks)
+    changes = [(0, pickup * eighths // clock.beat_ticks)] if pickup else []
+    changes.append((pickup, usual * eighths))
+    for bar, before, meter in zip(sheet.bars[1:], sheet.meters, sheet.meters[1:], strict=False):
+        if meter != before:
+            changes.append((start + bar.start * clock.beat_ticks, meter * eighths))
+    for tick, count in changes:
+        track.meta(tick, 0x58, bytes([count, unit, clicks, 8]))
 
 
 def _chords(chords: Sequence[Mark], clock: _Clock, program: int) -> _Track:

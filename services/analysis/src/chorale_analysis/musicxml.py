@@ -28,26 +28,15 @@ def lead_sheet(sheet: Sheet) -> bytes:
 
     Beats whose place in the bar is not known make one bar for all.
     """
-    bars = _bars(sheet)
     body, before = "", -1.0
-    for number, bar in enumerate(bars):
+    for number, bar in enumerate(sheet.bars or [range(0)]):
         middle = _middle(sheet, bar)
         body += _measure(sheet, number, bar, before, middle)
         before = middle
     return f"{_HEAD}{body}  </part>\n</score-partwise>\n".encode()
 
 
-def _bars(sheet: Sheet) -> list[list[int]]:
-    """The beats of each bar, by their places; a pickup first if there is one."""
-    bars: list[list[int]] = []
-    for place, beat in enumerate(sheet.beats):
-        if beat.position == 1 or not bars:
-            bars.append([])
-        bars[-1].append(place)
-    return bars or [[]]
-
-
-def _middle(sheet: Sheet, bar: list[int]) -> float:
+def _middle(sheet: Sheet, bar: range) -> float:
     """The middle of a bar, which tells its key and section, in seconds."""
     if not bar:
         return sheet.start_seconds
@@ -60,7 +49,7 @@ def _end(sheet: Sheet, place: int) -> float:
     return beats[place + 1].seconds if place + 1 < len(beats) else sheet.end_seconds
 
 
-def _measure(sheet: Sheet, number: int, bar: list[int], before: float, middle: float) -> str:
+def _measure(sheet: Sheet, number: int, bar: range, before: float, middle: float) -> str:
     is_first = number == 0
     is_pickup = is_first and bool(bar) and sheet.beats[bar[0]].position != 1
     implicit = ' implicit="yes"' if is_pickup else ""
@@ -68,8 +57,12 @@ def _measure(sheet: Sheet, number: int, bar: list[int], before: float, middle: f
     key = at(sheet.keys, middle)
     if is_first:
         lines.append(_attributes(sheet, key))
-    elif key != at(sheet.keys, before):
-        lines.append(f"      <attributes>{_key(key)}</attributes>\n")
+    else:
+        changed = _key(key) if key != at(sheet.keys, before) else ""
+        if sheet.meters[number] != sheet.meters[number - 1]:
+            changed += _time(sheet, sheet.meters[number])
+        if changed:
+            lines.append(f"      <attributes>{changed}</attributes>\n")
     section = at(sheet.sections, middle)
     if section and section.label and (is_first or section != at(sheet.sections, before)):
         lines.append(
@@ -87,11 +80,9 @@ def _measure(sheet: Sheet, number: int, bar: list[int], before: float, middle: f
 
 
 def _attributes(sheet: Sheet, key: Mark | None) -> str:
-    beats = (sheet.beats_per_bar or 4) * (3 if sheet.is_compound else 1)
-    unit = 8 if sheet.is_compound else 4
+    time = _time(sheet, sheet.meters[0] if sheet.meters else sheet.beats_per_bar or 4)
     text = (
-        f"      <attributes><divisions>{_DIVISIONS}</divisions>{_key(key)}"
-        f"<time><beats>{beats}</beats><beat-type>{unit}</beat-type></time>"
+        f"      <attributes><divisions>{_DIVISIONS}</divisions>{_key(key)}{time}"
         "<clef><sign>G</sign><line>2</line></clef></attributes>\n"
     )
     if sheet.bpm:
@@ -102,6 +93,11 @@ def _attributes(sheet: Sheet, key: Mark | None) -> str:
             "</metronome></direction-type></direction>\n"
         )
     return text
+
+
+def _time(sheet: Sheet, beats: int) -> str:
+    count, unit = (3 * beats, 8) if sheet.is_compound else (beats, 4)
+    return f"<time><beats>{count}</beats><beat-type>{unit}</beat-type></time>"
 
 
 def _key(key: Mark | None) -> str:

@@ -4,21 +4,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from chorale_analysis.meter import (
-    Integers,
-    changes,
-    classes_between,
-    firstness,
-    near,
-    tonality,
-    way,
-)
+from chorale_analysis import heard_beats, pulse_network
+from chorale_analysis.heard_beats import Integers, changes, classes_between, near, tonality
+from chorale_analysis.meter import way
 from chorale_analysis.onsets import HOPS_PER_SECOND, Floats, Onsets
+from chorale_analysis.pulse_network import PulseNetwork, Reading
 from chorale_analysis.returns import Returns, of_bars, of_pulse, returns
 
 LEAST_BEATS = 8  # fewer say nothing of bars
 _WIDER_SECONDS = 0.04
 _ONSET, _NEAR_HOPS = 1.0, 5  # deviations that an onset stands out; how near to a beat it belongs
+_LEAST_READ = -5.0  # nats: less likely is as good as not
 _USUAL_BPM, _USUAL_BAR_SECONDS = 100.0, 2.2
 
 Features = dict[str, float]
@@ -32,6 +28,7 @@ class Pulse:
     seconds: Floats
     features: Features
     first: Floats  # the odds of each to be the first of a bar
+    reading: Reading
     changing: Floats
     deep: Floats
     high: Floats
@@ -55,9 +52,15 @@ class Barred:
 
 
 def pulse(
-    heard: Onsets, hops: Integers, seconds: Floats, activation: Floats, alike: float
+    heard: Onsets,
+    hops: Integers,
+    seconds: Floats,
+    activation: Floats,
+    alike: float,
+    network: PulseNetwork = pulse_network.LEARNED,
 ) -> Pulse:
     """What can be told of beats at these hops."""
+    reading = network.read(heard_beats.rows(heard, seconds))
     deep, high = heard.bass, heard.treble
     classes = classes_between(heard, seconds)
     changing = changes(classes, 1)
@@ -80,13 +83,17 @@ def pulse(
         "alts": _alternation(near(heard.strength, seconds)),
         "change": float(changing.mean()),
         "kurt": float((changing**2).mean() / (changing.mean() ** 2 + 1e-6)),
+        "read_beat": max(_LEAST_READ, reading.is_beat),
+        "read_fast": max(_LEAST_READ, reading.chance_of("too fast")),
+        "read_slow": max(_LEAST_READ, reading.chance_of("too slow")),
     }
     features |= _together(features)
     return Pulse(
         hops,
         seconds,
         features,
-        firstness(heard, seconds),
+        reading.first,
+        reading,
         changing,
         near(deep, seconds, _WIDER_SECONDS),
         near(high, seconds, _WIDER_SECONDS),
@@ -192,6 +199,7 @@ def barred(heard: Onsets, over: Pulse, length: int) -> Barred:
         "dch4": harmonic * of[4],
         "dch2": harmonic * of[2],
         **of_bars(over.returns, length),
+        "read": max(_LEAST_READ, over.reading.in_bars(length)),
         "uneven": float(np.mean((steps != 1) & (steps != 1 - length))) if len(steps) else 0.0,
         "first": first,
         **{f"first{number}": first * here for number, here in of.items()},

@@ -17,6 +17,7 @@ class RhythmSettings:
     transition_lambda: float = 100.0
     threshold: float = 0.2
     beats_per_bar: tuple[int, ...] = ()  # bar lengths to think of; empty: the engine's own
+    local_meter: bool = False  # whether bars may change their length on the way
 
 
 @dataclass(frozen=True)

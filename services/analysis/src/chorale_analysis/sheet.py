@@ -1,7 +1,9 @@
 """What was found in a piece, as files tell it: `lab`, `csv`, `jams`, `midi`, `musicxml`."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 
 class OperationUnfit(Exception):
@@ -60,6 +62,26 @@ class Sheet:
     chords: tuple[Mark, ...] = ()
     keys: tuple[Mark, ...] = ()
     sections: tuple[Mark, ...] = ()
+
+    @cached_property
+    def bars(self) -> list[range]:
+        """The beats of each bar, by their places; a pickup first if there is one."""
+        starts = [place for place, beat in enumerate(self.beats) if beat.position == 1 or not place]
+        return [range(*edges) for edges in itertools.pairwise([*starts, len(self.beats)])]
+
+    @cached_property
+    def meters(self) -> list[int]:
+        """How many beats the time signature in force at each bar has.
+
+        A pickup and a bar that the end cuts short are of the meter that follows or was there.
+        """
+        found, bars = [], self.bars
+        now = self.beats_per_bar or 4
+        for number, bar in enumerate(bars):
+            is_whole = self.beats[bar.start].position == 1 and number + 1 < len(bars)
+            now = len(bar) if is_whole else now
+            found.append(now)
+        return found
 
     @property
     def tracks(self) -> dict[str, tuple[Mark, ...]]:

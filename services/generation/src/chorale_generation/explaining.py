@@ -23,6 +23,7 @@ class Account:
     found_key: str
     integrated_lufs: float
     warnings: tuple[str, ...]
+    audio: tuple[str, str] = ("", "")
     concessions: tuple[str, ...] = ()
     masks: tuple[float, float] | None = None
     correlations: tuple[float, float] = (0.0, 0.0)
@@ -58,7 +59,7 @@ def advice(account: Account, language: str) -> list[Advice]:
     say, said = _phrases(language), account.settings
     found = []
     if account.engine != "mosaic":
-        return _cascade_advice(said, say)
+        return _cascade_advice(account, say)
     tempi = [float(said.get(f"track_{track}.bpm", "0")) for track in (1, 2)]
     lent = int(said.get("result.rhythm_track", "1"))
     own = tempi[lent - 1]
@@ -156,10 +157,14 @@ def _made(account: Account, say: Mapping[str, str]) -> Iterator[Fact]:
         yield Fact("result", f"concession_{number}", text, said)
 
 
-def _cascade_advice(said: Mapping[str, str], say: Mapping[str, str]) -> list[Advice]:
+def _cascade_advice(account: Account, say: Mapping[str, str]) -> list[Advice]:
     """Its seed draws the last bit of each sample alone: another one is no advice."""
-    stages = int(said.get("cascade.stage_count", "all").replace("all", "0"))
-    found = [Advice("track_1", "track_2", say["try_swap"])]
+    stages = int(account.settings.get("cascade.stage_count", "all").replace("all", "0"))
+    one, other = account.audio
+    found = [
+        Advice("track_1.audio", other, say["try_swap"]),
+        Advice("track_2.audio", one, say["try_swap"]),
+    ]
     if stages > 1:
         found.append(Advice("cascade.stage_count", str(stages - 1), say["try_stages"]))
     return [*found, Advice("engine", "mosaic", say["try_mosaic"])]

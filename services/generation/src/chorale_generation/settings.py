@@ -31,8 +31,8 @@ class Settings(DeviceSettings):
     )
     batch_most: int = setting(
         8,
-        help="Requests that go together on a device. On the CPU each goes alone.",
-        unit="requests",
+        help="Windows of 16 s that go together on a device. On the CPU each goes alone.",
+        unit="windows",
         minimum=1,
         maximum=64,
     )

@@ -44,6 +44,8 @@ def wanted(config: live_pb2.StreamAnalysisConfig, by: Engine) -> Wanted:
     if config.beats.beats_per_bar:
         bars = ",".join(map(str, config.beats.beats_per_bar))
         raise SettingUnsupported("beats.beats_per_bar", bars, by.name, "none: bars are not told")
+    if config.beats.local_meter:
+        raise SettingUnsupported("beats.local_meter", "true", by.name, "false: bars are not told")
     chords = chord_settings(config.chords, by)
     if chords.editing != Editing():
         raise SettingUnsupported("chords.editing", "set", by.name, "unset; see EditChords")

@@ -14,11 +14,12 @@ from chorale_analysis.rhythm import Rhythm, RhythmSettings, bars
 
 # The state space grows with the square of the slowest beat; nobody taps beyond these.
 _BPM_LEAST, _BPM_MOST = 20.0, 400.0
+_DECODING_BARS = ("chorale", "chorale+madmom")  # by `meter`, not by rules of their own
 
 
 def rhythm_settings(message: beats_pb2.BeatSettings, by: Engine) -> RhythmSettings:
     """Settings with defaults filled in; raises `SettingUnsupported`."""
-    if message.local_meter:
+    if message.local_meter and by.name not in _DECODING_BARS:
         raise SettingUnsupported("local_meter", "true", by.name, "false")
     usual = RhythmSettings()
     slowest = max(message.bpm_min or usual.bpm_min, _BPM_LEAST)
@@ -36,6 +37,7 @@ def rhythm_settings(message: beats_pb2.BeatSettings, by: Engine) -> RhythmSettin
         transition_lambda=message.transition_lambda if held else usual.transition_lambda,
         threshold=message.threshold if message.HasField("threshold") else usual.threshold,
         beats_per_bar=tuple(sorted(message.beats_per_bar)),
+        local_meter=message.local_meter,
     )
 
 

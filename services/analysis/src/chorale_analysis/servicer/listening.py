@@ -144,17 +144,18 @@ class Listening:
 
     async def all_kept(self, asked: Sequence[Asked]) -> dict[str, Any]:
         """What was answered to the same questions before, by capability."""
-        kept = await asyncio.gather(*(self.kept(one) for one in asked))
-        found = zip(asked, kept, strict=True)
-        return {one.kind.capability: answer for one, answer in found if answer is not None}
+        answers = await self._answers.find_all([(one.question, one.kind.response) for one in asked])
+        found: dict[str, Any] = {}
+        for one, answer in zip(asked, cast(Sequence[Any], answers), strict=True):
+            if answer is not None:
+                answer.provenance.from_cache = True
+                answer.provenance.engine_requested = one.requested or engines.AUTO
+                found[one.kind.capability] = answer
+        return found
 
     async def kept(self, asked: Asked) -> Any | None:
         """What was answered to the same question before."""
-        kept = cast(Any, await self._answers.find(asked.question, asked.kind.response))
-        if kept is not None:
-            kept.provenance.from_cache = True
-            kept.provenance.engine_requested = asked.requested or engines.AUTO
-        return kept
+        return (await self.all_kept([asked])).get(asked.kind.capability)
 
 
 def _answer(asked: Asked, found: Any, seconds: float) -> Any:

@@ -130,7 +130,8 @@ def _sections(
     most = min(_beats_that_fit(track, section_bars) for track in tracks)
     sections: list[Section] = []
     ends, count = [-1, -1], 0
-    for beats in _lengths(duration_seconds * bpm / 60.0, most):
+    there = min(_beats_there(track) for track in tracks)
+    for beats in _lengths(duration_seconds * bpm / 60.0, most, there):
         firsts = [_first(track, beats, draws) for track in tracks]
         moments = [grid(track, at, beats) for track, at in zip(tracks, firsts, strict=True)]
         sections.append(
@@ -145,24 +146,33 @@ def _sections(
     return sections
 
 
-def _lengths(beats: float, most: int) -> list[int]:
-    """How many beats each section has, until there are enough.
+def _lengths(beats: float, most: int, there: int) -> list[int]:
+    """How many beats each section has, until there are enough; `there` are in both tracks.
 
-    What is left for the last is a bar at least, where the one before can spare one: in less a
-    join has no room, and nothing is heard of it.
+    What is left for the last is a bar at least, where the one before can spare one or take on
+    what is left: in less a join has no room, and no loudness.
     """
     count = math.ceil(beats / most - 1e-9)
-    lengths = [most] * count
-    if count > 1 and beats - most * (count - 1) < BEATS_PER_BAR < most:
+    lengths, left = [most] * count, math.ceil(beats - most * (count - 1) - 1e-9)
+    if count == 1 or left >= BEATS_PER_BAR:
+        return lengths
+    if most > BEATS_PER_BAR:
         lengths[-2] -= BEATS_PER_BAR
+    elif most + left <= there:
+        lengths[-2:] = [most + left]
     return lengths
 
 
 def _beats_that_fit(track: Heard, section_bars: int) -> int:
     """Beats of a section: whole bars while the track has one, else as many as it has."""
-    there = len(track.beats_seconds) - 1 - bar_starts(track)[0]
+    there = _beats_there(track)
     bars = min(section_bars, there // BEATS_PER_BAR)
     return bars * BEATS_PER_BAR if bars else max(1, there)
+
+
+def _beats_there(track: Heard) -> int:
+    """Beats from the first bar on."""
+    return len(track.beats_seconds) - 1 - bar_starts(track)[0]
 
 
 def _first(track: Heard, beats: int, draws: np.random.Generator) -> int:

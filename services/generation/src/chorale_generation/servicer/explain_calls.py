@@ -32,7 +32,7 @@ class ExplainCalls:
         answer = tracks_pb2.GenerateFromTracksResponse()
         if record.response is None or not record.operation().response.Unpack(answer):
             raise OperationUnfit(request.operation, record.method, "one that did not fail")
-        account = _account(answer)
+        account = _account(tracks_pb2.GenerateFromTracksRequest.FromString(record.request), answer)
         known, language = facts(account, request.language), request.language or "en"
         text, told = " ".join(fact.text for fact in known), {"language": language}
         if engine is engines.REPHRASER:
@@ -47,7 +47,9 @@ class ExplainCalls:
         )
 
 
-def _account(answer: tracks_pb2.GenerateFromTracksResponse) -> Account:
+def _account(
+    request: tracks_pb2.GenerateFromTracksRequest, answer: tracks_pb2.GenerateFromTracksResponse
+) -> Account:
     heard = answer.generation.adherence
     masks = (answer.masks.track_1_mean, answer.masks.track_2_mean)
     return Account(
@@ -60,6 +62,7 @@ def _account(answer: tracks_pb2.GenerateFromTracksResponse) -> Account:
         found_key=heard.found_key,
         integrated_lufs=heard.integrated_lufs,
         warnings=tuple(heard.warnings),
+        audio=(request.track_1.audio, request.track_2.audio),
         concessions=tuple(answer.generation.concessions),
         masks=masks if answer.HasField("masks") else None,
         correlations=(answer.rhythm.track_1_correlation, answer.rhythm.track_2_correlation),
