@@ -13,7 +13,18 @@ from chorale.ingest.v1 import upload_pb2
 from chorale_ingest.settings import Settings
 from chorale_ingest.store.uploads import prefix
 from google.api import httpbody_pb2
-from ingest_testing import Ingest, encoded, keys, noise, refusal, seen, sha256, song, writes
+from ingest_testing import (
+    Ingest,
+    bucket_of,
+    encoded,
+    keys,
+    noise,
+    refusal,
+    seen,
+    sha256,
+    song,
+    writes,
+)
 
 
 async def test_what_was_uploaded_is_read_back(ingest: Ingest) -> None:
@@ -130,6 +141,22 @@ async def test_what_somebody_else_stored_takes_as_long(
         left = prefix(upload.name.removeprefix("uploads/"))
         assert await seen(lambda left=left: not keys(shared_settings, left))
     assert min(took[1:]) > 0.4 * took[0]
+
+
+async def test_an_upload_that_ends_while_it_is_finished_is_gone(
+    ingest: Ingest, shared_settings: Settings
+) -> None:
+    """Where the sweep takes what was written before it is read, the upload is not found."""
+    data = song(14)
+    upload = await ingest.start(len(data))
+    await ingest.write(upload.name, data)
+    written = prefix(upload.name.removeprefix("uploads/"))
+    for key in keys(shared_settings, written):
+        bucket_of(shared_settings).remove_object(
+            bucket_name=shared_settings.objects_bucket, object_name=key
+        )
+    finish = upload_pb2.FinishUploadRequest(name=upload.name)
+    assert (await refusal(ingest.FinishUpload(finish))).reason == "UPLOAD_NOT_FOUND"
 
 
 async def test_checksums_of_chunks_are_checked(ingest: Ingest) -> None:

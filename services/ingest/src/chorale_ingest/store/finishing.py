@@ -10,7 +10,7 @@ import logging
 from collections.abc import Sequence
 from weakref import WeakValueDictionary
 
-from chorale_runtime.objects import Objects, Writer
+from chorale_runtime.objects import ObjectNotFound, Objects, Writer
 
 from chorale_ingest import sounds
 from chorale_ingest.decoded import AudioTooLong, Decoded, Undecodable
@@ -20,7 +20,7 @@ from chorale_ingest.store.catalogue import Catalogue
 from chorale_ingest.store.covering import Coverer
 from chorale_ingest.store.sources import Segment, StoredFile
 from chorale_ingest.store.staging import Staging
-from chorale_ingest.store.uploads import Part, Upload, Uploads, prefix
+from chorale_ingest.store.uploads import Part, Upload, UploadNotFound, Uploads, prefix
 from chorale_ingest.tiers import Tier
 from chorale_ingest.worker.births import DecoderLost
 from chorale_ingest.worker.decoders import Decoders
@@ -87,6 +87,8 @@ class Finisher:
         except (ChecksumMismatch, Undecodable, AudioTooLong):
             await self.abandon(upload)
             raise
+        except ObjectNotFound as gone:  # it expired or was cancelled meanwhile, and its parts went
+            raise UploadNotFound(upload.name) from gone
         finally:
             await source.close()
         await self._uploads.finish(upload, sha256)
