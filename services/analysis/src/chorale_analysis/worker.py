@@ -41,10 +41,14 @@ def warm() -> None:
     """Imports and compiles what work will need, by doing a little of it."""
     import numpy as np
 
+    from chorale_analysis import meter
     from chorale_analysis.harmony import ChordSettings
     from chorale_analysis.rhythm import RhythmSettings
     from chorale_analysis.together import Ears
 
+    odds = np.zeros(8)  # noise has no bars to decode
+    meter.way(odds, 4)
+    meter.changing_way(odds, (2, 3, 4))
     ears = Ears({"beats": RhythmSettings(), "chords": ChordSettings()})
     ears.push(np.random.default_rng(0).standard_normal(1 << 15).astype(np.float32))
     ears.find(1.5)
