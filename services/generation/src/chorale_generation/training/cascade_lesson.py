@@ -113,17 +113,18 @@ def encode_pairs(
         _PAIRS_MOST,
         _PAIRS_LEAST,
     )
-    total, done = len(found.learning) + len(found.validation), 0
+    total, done, differ = len(found.learning) + len(found.validation), 0, False
     for number, windows in enumerate((found.learning, found.validation)):
         pairs = []
         for both in enumerate(_partners(len(windows), seed + number)):
             tell("encoding", _ENCODING_FROM + (_ENCODING_TO - _ENCODING_FROM) * done / total)
             pairs.append(encodings(model, *windows.taken(both)))
             done += 1
-        if not any(np.any(pair[0] != pair[2]) for pair in pairs):
-            fault = "it encodes everything alike, so that a cascade would have nothing to learn"
-            raise NotTrained(codec_file.name, fault)
+        differ = differ or any(np.any(pair[0] != pair[2]) for pair in pairs)
         np.save(Path(directory, _FILES[number]), np.stack(pairs))
+    if not differ:
+        fault = "it encodes everything alike, so that a cascade would have nothing to learn"
+        raise NotTrained(codec_file.name, fault)
     if found.is_apart:
         Path(directory, _APART).touch()
 
