@@ -75,7 +75,7 @@ def codec_request(dataset: str, model: str, **said: Any) -> training_pb2.TrainCo
     given: dict[str, Any] = {
         "settings": SETTINGS,
         "warm_up_steps": 1,
-        "bandwidth_kbps": 6.0,
+        "bandwidth_kbps": 1.5,
         "request_id": str(uuid.uuid4()),
     }
     return training_pb2.TrainCodecRequest(details=details, dataset=dataset, **(given | said))

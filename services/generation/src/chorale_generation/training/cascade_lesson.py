@@ -13,7 +13,6 @@ from chorale_generation.cascade import codec, network
 from chorale_generation.cascade.asked import ModelPath
 from chorale_generation.cascade.finishing import Mono
 from chorale_generation.cascade.making import Tell, encoded, loaded_cascade, loaded_codec
-from chorale_generation.checkpoints import NotTrained
 from chorale_generation.mosaic.parts import parts
 from chorale_generation.training.asked import CascadeStart, Corpus, Plan
 from chorale_generation.training.loop import device
@@ -113,18 +112,14 @@ def encode_pairs(
         _PAIRS_MOST,
         _PAIRS_LEAST,
     )
-    total, done, differ = len(found.learning) + len(found.validation), 0, False
+    total, done = len(found.learning) + len(found.validation), 0
     for number, windows in enumerate((found.learning, found.validation)):
         pairs = []
         for both in enumerate(_partners(len(windows), seed + number)):
             tell("encoding", _ENCODING_FROM + (_ENCODING_TO - _ENCODING_FROM) * done / total)
             pairs.append(encodings(model, *windows.taken(both)))
             done += 1
-        differ = differ or any(np.any(pair[0] != pair[2]) for pair in pairs)
         np.save(Path(directory, _FILES[number]), np.stack(pairs))
-    if not differ:
-        fault = "it encodes everything alike, so that a cascade would have nothing to learn"
-        raise NotTrained(codec_file.name, fault)
     if found.is_apart:
         Path(directory, _APART).touch()
 
