@@ -5,7 +5,7 @@ of its beats begin bars, and whether it is what people tap to, in bars of so man
 fast, too slow or something else.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +62,7 @@ def lessons(heard: Onsets, truth: Truth, pulses: list[Floats]) -> list[Lesson]:
         if len(seconds) >= _LEAST_BEATS + _MOST_LEFT_OUT
         and (lesson := _lesson(heard, truth, seconds[chance.integers(_MOST_LEFT_OUT + 1) :]))
     ]
-    return [
-        Lesson(one.rows, one.first, one.kind, one.knows_first, (2 if n == 0 else 1) / len(found))
-        for n, one in enumerate(found)
-    ]
+    return [replace(one, count=(2 if n == 0 else 1) / len(found)) for n, one in enumerate(found)]
 
 
 def _lesson(heard: Onsets, truth: Truth, seconds: Floats) -> Lesson | None:
@@ -162,7 +159,7 @@ def _cut(one: Lesson, chance: np.random.Generator) -> Lesson:
     length = int(chance.integers(_LEAST_CUT, whole))
     start = int(chance.integers(0, whole - length + 1))
     part = slice(start, start + length)
-    return Lesson(one.rows[part], one.first[part], one.kind, one.knows_first, one.count)
+    return replace(one, rows=one.rows[part], first=one.first[part])
 
 
 def _loss(network: Network, batch: list[Lesson], chance: np.random.Generator) -> torch.Tensor:

@@ -246,7 +246,7 @@ def ways_of(piece: Piece, names: list[str], network: PulseNetwork) -> Ways | Non
         return None
     if piece.opinion:
         chosen = ways[int(np.argmax(choosing.scores_of(ways)))]
-        fresh = beats.unlike([*piece.tracks, *piece.more_tracks])[len(beats.unlike(piece.tracks)) :]
+        fresh = beats.fresh(list(piece.more_tracks), piece.tracks)
         others = [one for one in pulses if one is not chosen.pulse]
         others += beats.pulses_of(heard, activation, fresh, network)
         ways = choosing.opined(heard, others, chosen, RhythmSettings(), piece.opinion)

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 _TONICS = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
 _BARS = 20
@@ -239,17 +240,24 @@ def old_scores(count: int) -> Iterator[Score]:
                     yield score
 
 
-def _old(path: str, kind: str, turn: int) -> Score | None:
-    """A score of the corpus, played as its kind is; None where its meter is not one."""
-    from music21 import corpus, key
+def parsed(path: str) -> Any:
+    """A piece of the corpus, the first of a file that holds several; None if it cannot be read."""
+    from music21 import corpus
 
-    chance = random.Random(f"{path.split('/corpus/')[1]} {turn}")
     try:
         piece = corpus.parse(path)
     except Exception as broken:  # the corpus holds files that music21 itself cannot read
         print("left out", path.rsplit("/", 1)[1], type(broken).__name__, flush=True)
         return None
-    piece = piece.scores[0] if hasattr(piece, "scores") and piece.scores else piece
+    return piece.scores[0] if hasattr(piece, "scores") and piece.scores else piece
+
+
+def _old(path: str, kind: str, turn: int) -> Score | None:
+    """A score of the corpus, played as its kind is; None where its meter is not one."""
+    from music21 import key
+
+    chance = random.Random(f"{path.split('/corpus/')[1]} {turn}")
+    piece = parsed(path)
     parts = list(getattr(piece, "parts", []))[:6]
     counted = _bars_of(parts[0]) if parts else None
     if counted is None:

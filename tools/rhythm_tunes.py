@@ -3,7 +3,7 @@
 import random
 from collections.abc import Iterator
 
-from rhythm_scores import METERS, Note, Score, Voice, accompaniment, drums
+from rhythm_scores import METERS, Note, Score, Voice, accompaniment, drums, parsed
 
 _BARS, _LEAST_BARS = 24, 6
 _FOLDERS = ("/ryansMammoth/", "/airdsAirs/", "/oneills1850/")
@@ -33,14 +33,11 @@ def tunes(count: int) -> Iterator[Score]:
 
 def _tune(path: str, made: dict[str, int]) -> Score | None:
     """A tune with chords and bass, over and over; None where it has too few whole bars."""
-    from music21 import corpus, key
+    from music21 import key
 
-    try:
-        piece = corpus.parse(path)
-    except Exception as broken:  # the corpus holds files that music21 itself cannot read
-        print("left out", path.rsplit("/", 1)[1], type(broken).__name__, flush=True)
+    piece = parsed(path)
+    if piece is None:
         return None
-    piece = piece.scores[0] if hasattr(piece, "scores") and piece.scores else piece
     measures = list(piece.parts[0].getElementsByClass("Measure")) if piece.parts else []
     signature = measures[0].timeSignature.ratioString if measures else ""
     usual = sum(made.values()) / max(1, len(made))

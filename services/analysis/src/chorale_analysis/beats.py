@@ -67,7 +67,7 @@ def track_beats(
     more: list[Pulse] = []
     if opinion:
         shared = tracks_of(opinion.shared(activation, LATENCY_SECONDS), onsets, settings)
-        more = pulses_of(onsets, activation, unlike([*tracks, *shared])[len(unlike(tracks)) :])
+        more = pulses_of(onsets, activation, fresh(shared, tracks))
     choice = choose(onsets, pulses, settings, opinion, more) if pulses else None
     hops = choice.chosen.pulse.hops if choice else max(tracks, key=len)
     if len(hops) < 3:
@@ -136,6 +136,11 @@ def unlike(tracks: list[Integers]) -> list[Integers]:
         ):
             kept.append(hops)
     return kept
+
+
+def fresh(tracks: list[Integers], known: list[Integers]) -> list[Integers]:
+    """Tracks unlike each other, and unlike all that are known."""
+    return unlike([*known, *tracks])[len(unlike(known)) :]
 
 
 def recurrence(

@@ -11,7 +11,7 @@ _SPREAD_OF_DRUMS, _SPREAD_OF_MUSIC = 0.2, 0.35  # of pitch classes, over their m
 _WITHIN = (0.25, 1.0 / 3.0, 0.5, 2.0 / 3.0, 0.75)  # of a beat: where more begins if it is divided
 _WITHIN_SECONDS = 0.02
 _LAGS = (1, 2, 3, 4, 6, 8)  # beats after which bars and halves of them return
-_PARTS = 8  # of a beat, by which it is compared with others
+PARTS = 8  # of a beat, by which it is compared with others
 _FARTHEST = 4.0  # deviations
 # Clicks of a machine differ by where they fall between two hops; that is no difference to hear.
 _LEAST_SPREAD, _LEAST_CHANGE = 0.1, 0.02
@@ -31,6 +31,7 @@ def rows(heard: Onsets, seconds: Floats) -> Floats:
     within = [near(strength, seconds + at * lengths, _WITHIN_SECONDS) for at in _WITHIN]
     halves = seconds + 0.5 * lengths
     on, between = near(heard.raw, seconds), near(heard.raw, halves)
+    within_beats = steps(strength, seconds, lengths)
     numbers = [
         standard(near(heard.bass, seconds)),
         standard(near(heard.treble, seconds)),
@@ -42,7 +43,7 @@ def rows(heard: Onsets, seconds: Floats) -> Floats:
         *(0.7 * one - 0.5 for one in within),
         standard(_loudness(heard, seconds)),
         *(tonal * standard(changes(classes, beats), _LEAST_CHANGE) for beats in (1, 2, 3, 4)),
-        *_returns(_patterns(strength, seconds, lengths), _LEAST_SPREAD),
+        *_returns(within_beats - within_beats.mean(axis=0), _LEAST_SPREAD),
         *(tonal * one for one in _returns(classes - classes.mean(axis=0), _LEAST_CHANGE)),
         np.full(len(seconds), np.log2(60.0 / np.median(lengths) / _USUAL_BPM)),
         np.full(len(seconds), tonal),
@@ -60,13 +61,12 @@ def _loudness(heard: Onsets, seconds: Floats) -> Floats:
     return means
 
 
-def _patterns(values: Floats, seconds: Floats, lengths: Floats) -> Floats:
-    """Values at even steps of every beat, in deviations from what is usual at that step."""
-    shares = np.arange(_PARTS) / _PARTS - 0.5 / _PARTS
+def steps(values: Floats, seconds: Floats, lengths: Floats) -> Floats:
+    """Values at even steps of every beat: `(beats, PARTS)`."""
+    shares = np.arange(PARTS) / PARTS - 0.5 / PARTS
     at = (seconds[:, None] + lengths[:, None] * shares) * HOPS_PER_SECOND
-    found = np.interp(at.ravel(), np.arange(len(values)), values).reshape(at.shape)
-    patterns: Floats = found - found.mean(axis=0)
-    return patterns
+    found: Floats = np.interp(at.ravel(), np.arange(len(values)), values).reshape(at.shape)
+    return found
 
 
 def _returns(patterns: Floats, least: float) -> list[Floats]:

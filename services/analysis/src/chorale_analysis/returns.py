@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from chorale_analysis.onsets import HOPS_PER_SECOND, Floats, Onsets
+from chorale_analysis.heard_beats import PARTS, steps
+from chorale_analysis.onsets import Floats, Onsets
 
 LAGS = (1, 2, 3, 4, 6, 8)
-_POINTS = 8  # of every beat
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ def returns(heard: Onsets, seconds: Floats, classes: Floats, changing: Floats) -
     sounding /= np.sqrt((sounding**2).sum(axis=1).mean()) + 1e-6
     change = ((changing - changing.mean()) / (changing.std() + 1e-9))[:, None]
     return Returns(
-        {lag: float(np.mean([_alike(one, lag, _POINTS) for one in kinds])) for lag in LAGS},
+        {lag: float(np.mean([_alike(one, lag, PARTS) for one in kinds])) for lag in LAGS},
         {lag: _alike(sounding, lag, 1) for lag in LAGS},
         {lag: _alike(change, lag, 1) for lag in LAGS},
     )
@@ -37,9 +37,7 @@ def returns(heard: Onsets, seconds: Floats, classes: Floats, changing: Floats) -
 def _within(values: Floats, seconds: Floats) -> Floats:
     """Values at even steps of every beat, in deviations from what is usual at that step."""
     lengths = np.append(np.diff(seconds), np.median(np.diff(seconds)))
-    shares = np.arange(_POINTS) / _POINTS - 0.5 / _POINTS
-    at = (seconds[:, None] + lengths[:, None] * shares) * HOPS_PER_SECOND
-    found = np.interp(at.ravel(), np.arange(len(values)), values).reshape(at.shape)
+    found = steps(values, seconds, lengths)
     standard: Floats = (found - found.mean(axis=0)) / (found.std() + 1e-6)
     return standard
 
