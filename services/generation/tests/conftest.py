@@ -19,6 +19,18 @@ from language_model import LanguageModel, serving
 from standing_ingest import Ingest, standing
 
 
+@pytest.fixture
+def settings(database_url: str, object_server: EmbeddedObjects, bucket: str) -> Settings:
+    """Settings of a generation service on a database and a bucket of this test's own."""
+    return Settings(
+        database_url=database_url,
+        objects_endpoint=object_server.endpoint,
+        objects_access_key=object_server.access_key,
+        objects_secret_key=object_server.secret_key,
+        objects_bucket=bucket,
+    )
+
+
 @pytest.fixture(scope="session")
 def ingest(
     postgres_url: str, object_server: EmbeddedObjects, tmp_path_factory: pytest.TempPathFactory

@@ -15,24 +15,11 @@ from chorale.generation.v1 import generation_service_pb2, models_pb2, prompt_pb2
 from chorale_client import AsyncChorale, ChoraleError
 from chorale_generation.app import build
 from chorale_generation.settings import Settings
-from chorale_mesh.objects import EmbeddedObjects
 from chorale_runtime.server import running
 
 As = Callable[[str], AsyncChorale]
 AUDIO = "audio/" + "0" * 64
 NO_REMEDY = "None yet: this build cannot run it."
-
-
-@pytest.fixture
-def settings(database_url: str, object_server: EmbeddedObjects, bucket: str) -> Settings:
-    """Settings of a generation service on real parts."""
-    return Settings(
-        database_url=database_url,
-        objects_endpoint=object_server.endpoint,
-        objects_access_key=object_server.access_key,
-        objects_secret_key=object_server.secret_key,
-        objects_bucket=bucket,
-    )
 
 
 @pytest_asyncio.fixture

@@ -16,23 +16,10 @@ from chorale_generation.settings import Settings
 from chorale_generation.store.model_uploads import model_key
 from chorale_generation.store.models import Model, ModelFile
 from chorale_generation.store.pieces import Pieces, Stream
-from chorale_mesh.objects import EmbeddedObjects
 from chorale_runtime.database import Database
 from chorale_runtime.objects import Objects
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-
-@pytest.fixture
-def settings(database_url: str, object_server: EmbeddedObjects, bucket: str) -> Settings:
-    """Where a database and a bucket of this test's own are."""
-    return Settings(
-        database_url=database_url,
-        objects_endpoint=object_server.endpoint,
-        objects_access_key=object_server.access_key,
-        objects_secret_key=object_server.secret_key,
-        objects_bucket=bucket,
-    )
 
 
 @pytest_asyncio.fixture
